@@ -1,0 +1,3 @@
+//! HTTP API: decode, command or query, encode.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,17 @@
+//! The contract between a pure core and its shell.
+//!
+//! A core decides and a shell does. This crate owns the trait that separates them, the two clocks
+//! a core may see, the ids that tie a slow effect to its outcome, and the back-off that cores use
+//! between attempts. It deliberately knows no runtime, no I/O and no domain type.
+
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod core;
+mod now;
+mod op;
+
+pub use backoff::Backoff;
+pub use core::Core;
+pub use now::{Mono, Now, Wall};
+pub use op::{OpId, OpIds};

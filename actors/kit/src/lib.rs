@@ -1,0 +1,3 @@
+//! The generic actix shell, supervisor and clock.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! raft-rs RawNode behind the Core contract.
+
+#![forbid(unsafe_code)]

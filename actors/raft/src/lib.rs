@@ -1,0 +1,3 @@
+//! Durable raft log store and the raft shell.
+
+#![forbid(unsafe_code)]

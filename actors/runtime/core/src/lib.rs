@@ -1,0 +1,3 @@
+//! Replica state machines of one node.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Docker Engine driver.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Placement, rollouts and explanations as a pure core.
+
+#![forbid(unsafe_code)]

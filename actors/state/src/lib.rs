@@ -1,0 +1,3 @@
+//! The replicated state machine.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! jaco.yaml and compose files to deployment specs, with positions in every error.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Versioned byte formats of log entries and snapshots.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Static test workload.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Developer tasks of JACO.
+
+fn main() {}
