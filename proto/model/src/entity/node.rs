@@ -1,0 +1,120 @@
+//! The cluster itself and its members.
+
+use crate::{ClusterId, NodeId, NodeName, WallMs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Facts of the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterMeta {
+    /// Made once by `cluster init`.
+    pub cluster_id: ClusterId,
+    /// What people call it.
+    pub name: String,
+    /// Raised by each recovery from lost quorum.
+    pub epoch: u64,
+    /// When `cluster init` ran.
+    pub created_at: WallMs,
+    /// The newest state format that every member can read.
+    pub feature_level: u32,
+    /// Key of the spec hashes, 64 hex digits.
+    pub hash_key: String,
+    /// The latest stamp of any command; never decreases.
+    pub cluster_time: WallMs,
+    /// Revisions kept per deployment.
+    pub history_limit: u32,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Identity; survives a change of address, never of data directory.
+    pub id: NodeId,
+    /// Hostname, unique among members.
+    pub name: NodeName,
+    /// Id in the raft group; never used again.
+    pub raft_id: u64,
+    /// Whether it may take work.
+    pub status: NodeStatus,
+    /// `false` while cordoned.
+    pub schedulable: bool,
+    /// Whether it counts in raft votes.
+    pub voter: bool,
+    /// Operator labels over configured ones.
+    pub labels: BTreeMap<String, String>,
+    /// What the node says about itself.
+    pub facts: NodeFacts,
+    /// When it became a member.
+    pub joined_at: WallMs,
+}
+
+/// What a node says about itself; it alone writes this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Address that peers and people see; empty while there is no peer port.
+    pub address: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// Docker Engine's version; empty while the engine does not answer.
+    pub engine_version: String,
+    /// Docker Engine's API version; empty while the engine does not answer.
+    pub engine_api: String,
+    /// Operating system and architecture in Docker's words.
+    pub platform: Platform,
+    /// What the host has.
+    pub capacity: Capacity,
+    /// Kept back from placement.
+    pub reserved: Capacity,
+    /// Volume drivers of the engine.
+    pub volume_drivers: Vec<String>,
+    /// OCI runtimes of the engine.
+    pub runtimes: Vec<String>,
+    /// Labels from the node's own configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Conditions beside the status, such as `engine_unavailable` or `disk_pressure`.
+    pub conditions: Vec<String>,
+}
+
+/// Operating system and architecture in Docker's words, such as `linux` and `amd64`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// Operating system.
+    pub os: String,
+    /// Architecture.
+    pub arch: String,
+}
+
+/// Amounts that reservations are counted against.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// CPU in thousandths of a core.
+    pub cpu_milli: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Generic resources by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generic: BTreeMap<String, u64>,
+}
+
+/// Whether a member may take work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeStatus {
+    /// A member that is not ready yet.
+    Joining,
+    /// May take work.
+    Ready,
+    /// Confirmed down.
+    Down,
+}
+
+impl NodeStatus {
+    /// The status as it is written in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NodeStatus::Joining => "joining",
+            NodeStatus::Ready => "ready",
+            NodeStatus::Down => "down",
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Names derived from other names, in one place, because users script against them.
+
+use crate::{DeploymentName, Generation, InstanceId, NodeName, ReplicaId, ServiceName};
+
+/// `<deployment>-<service>-<index>`.
+pub fn replica_id(deployment: &DeploymentName, service: &ServiceName, index: u32) -> ReplicaId {
+    ReplicaId::new(format!("{deployment}-{service}-{index}"))
+}
+
+/// `<deployment>-<service>-<hostname>`: a replica of a global service.
+pub fn global_replica_id(
+    deployment: &DeploymentName,
+    service: &ServiceName,
+    node: &NodeName,
+) -> ReplicaId {
+    ReplicaId::new(format!("{deployment}-{service}-{node}"))
+}
+
+/// The next life of a replica; also its container's name.
+pub fn instance_id(replica: &ReplicaId, generation: Generation) -> InstanceId {
+    InstanceId { replica: replica.clone(), generation }
+}
+
+/// The Docker network of one (deployment, network).
+pub fn network_name(deployment: &DeploymentName, network: &str) -> String {
+    format!("jaco_{deployment}_{network}")
+}
+
+/// The Docker volume of one (deployment, volume key).
+pub fn volume_name(deployment: &DeploymentName, key: &str) -> String {
+    format!("jaco_{deployment}_{key}")
+}
+
+/// Names no deployment may have.
+pub const RESERVED_DEPLOYMENTS: [&str; 4] = ["jaco", "internal", "tasks", "localhost"];
+
+/// Whether `name` is a legal deployment name: `[a-z0-9][a-z0-9_-]{0,39}` without `-` or `_` at
+/// the end, and not reserved.
+pub fn is_deployment_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let edge = |b: Option<&u8>| b.is_some_and(|b| *b != b'-' && *b != b'_');
+    bytes.len() <= 40
+        && bytes.iter().all(|b| legal(*b))
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && !RESERVED_DEPLOYMENTS.contains(&name)
+}
+
+/// The nearest legal deployment name: lower case, every other run of characters one `-`, at most
+/// 40 characters. `None` when nothing legal is left.
+pub fn normalise_deployment_name(text: &str) -> Option<DeploymentName> {
+    let mut name = String::new();
+    for c in text.chars().flat_map(char::to_lowercase) {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' {
+            name.push(c);
+        } else if !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    let trim = |c: char| c == '-' || c == '_';
+    let mut name = name.trim_matches(trim).to_owned();
+    name.truncate(40);
+    let name = name.trim_end_matches(trim);
+    is_deployment_name(name).then(|| DeploymentName::new(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_names_become_deployment_names() {
+        for (text, name) in [
+            ("My Shop", Some("my-shop")),
+            ("..weird..", Some("weird")),
+            ("a__b", Some("a__b")),
+            ("日本", None),
+            ("jaco", None),
+        ] {
+            assert_eq!(normalise_deployment_name(text).as_ref().map(DeploymentName::as_str), name);
+        }
+    }
+}

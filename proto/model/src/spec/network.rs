@@ -1,0 +1,88 @@
+//! Networks of a deployment, how containers attach, and which ports are published.
+
+use crate::ServiceName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// One network of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Neither a way out nor a way in.
+    pub internal: bool,
+    /// A network of another deployment, as `<deployment>/<network>` or `jaco_<d>_<n>`.
+    pub external: Option<String>,
+    /// User labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a container gets its network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "service")]
+pub enum NetworkMode {
+    /// Networks of the deployment.
+    #[default]
+    Networks,
+    /// Only loopback.
+    None,
+    /// The host's own (gated).
+    Host,
+    /// The namespace of a replica of another service on the same node.
+    Service(ServiceName),
+}
+
+/// A container on one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkAttachment {
+    /// Compose key of the network.
+    pub network: String,
+    /// Names besides the service's, in this network only.
+    pub aliases: Vec<String>,
+    /// Higher attaches first.
+    pub priority: i64,
+    /// Highest decides the default gateway (engine API 1.48 and later).
+    pub gw_priority: i64,
+    /// Interface name (engine API 1.49 and later).
+    pub interface_name: Option<String>,
+    /// Fixed MAC address.
+    pub mac_address: Option<String>,
+}
+
+/// One entry of `ports`, one port each (ranges are expanded).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSpec {
+    /// Name for SRV records.
+    pub name: Option<String>,
+    /// Port in the container.
+    pub target: u16,
+    /// Port on the host; `None` only documents.
+    pub published: Option<u16>,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Address to listen on; `None` is all.
+    pub host_ip: Option<Ipv4Addr>,
+    /// Balanced by every node, or published where the replica runs.
+    pub mode: PortMode,
+    /// What the application speaks.
+    pub app_protocol: Option<String>,
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+}
+
+/// Who listens on a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortMode {
+    /// Every node, balanced over ready replicas.
+    Ingress,
+    /// Docker, on the replica's node.
+    Host,
+}
