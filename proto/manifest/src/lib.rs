@@ -1,3 +1,12 @@
 //! jaco.yaml and compose files to deployment specs, with positions in every error.
+//!
+//! Two halves. Loading ([`node`] and what feeds it) turns files into one tree of nodes that know
+//! where they were written. Compiling turns that tree into a `jaco_model::spec::DeploymentSpec`
+//! and a fate for every field. Nothing here opens a file by itself: the caller gives a `Files`.
 
 #![forbid(unsafe_code)]
+
+pub mod node;
+mod problem;
+
+pub use problem::{Problem, Problems, Reason};

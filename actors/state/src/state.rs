@@ -1,0 +1,111 @@
+//! [`State`]: all entities, their indexes, and the questions others ask of them.
+
+use imbl::{OrdMap, OrdSet};
+use jaco_model::entity::{
+    ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
+};
+use jaco_model::spec::{ServiceMode, ServiceSpec};
+use jaco_model::{DeploymentName, InstanceId, NodeId, ReplicaId, Revision, ServiceName};
+use std::sync::Arc;
+
+/// A (deployment, service) pair: the key of counters, rollouts and the replica index.
+pub type ServiceKey = (DeploymentName, ServiceName);
+
+/// Everything the cluster has agreed on, at one log index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The log index of the last applied entry.
+    pub applied_index: u64,
+    /// Facts of the cluster; `None` before `cluster init`.
+    pub cluster: Option<Arc<ClusterMeta>>,
+    /// Members.
+    pub nodes: OrdMap<NodeId, Arc<Node>>,
+    /// Deployments, also those being deleted.
+    pub deployments: OrdMap<DeploymentName, Arc<Deployment>>,
+    /// Kept revisions. One that an instance still runs is kept beyond the limit.
+    pub revisions: OrdMap<(DeploymentName, Revision), Arc<RevisionRecord>>,
+    /// Slots.
+    pub replicas: OrdMap<ReplicaId, Arc<Replica>>,
+    /// Instances that are not stopped yet.
+    pub instances: OrdMap<InstanceId, Arc<Instance>>,
+    /// The last rollout of each service.
+    pub rollouts: OrdMap<ServiceKey, Arc<Rollout>>,
+    /// The next replica index of each service; survives the service.
+    pub counters: OrdMap<ServiceKey, u32>,
+    /// Named volumes by engine name and node.
+    pub volumes: OrdMap<(String, NodeId), Arc<Volume>>,
+    /// Index: slots by service.
+    pub(crate) replicas_by_service: OrdMap<ServiceKey, OrdSet<ReplicaId>>,
+    /// Index: instances by node.
+    pub(crate) instances_by_node: OrdMap<NodeId, OrdSet<InstanceId>>,
+}
+
+impl State {
+    /// The deployment's current revision.
+    pub fn current(&self, deployment: &DeploymentName) -> Option<&Arc<RevisionRecord>> {
+        let revision = self.deployments.get(deployment)?.revision;
+        self.revision(deployment, revision)
+    }
+
+    /// One kept revision.
+    pub fn revision(
+        &self,
+        deployment: &DeploymentName,
+        revision: Revision,
+    ) -> Option<&Arc<RevisionRecord>> {
+        self.revisions.get(&(deployment.clone(), revision))
+    }
+
+    /// The spec that an instance runs; `None` only for an instance whose revision was lost.
+    pub fn spec_of(&self, instance: &Instance) -> Option<&ServiceSpec> {
+        let record = self.revision(&instance.deployment, instance.revision)?;
+        record.spec.services.get(&instance.service)
+    }
+
+    /// The slots of a service, by id.
+    pub fn replicas_of<'a>(
+        &'a self,
+        key: &ServiceKey,
+    ) -> impl Iterator<Item = &'a Arc<Replica>> + use<'a> {
+        let ids = self.replicas_by_service.get(key);
+        ids.into_iter().flatten().filter_map(|id| self.replicas.get(id))
+    }
+
+    /// All services of a deployment that have slots, current or not.
+    pub fn services_with_replicas(&self, deployment: &DeploymentName) -> Vec<ServiceName> {
+        let first = (deployment.clone(), ServiceName::new(""));
+        let of_deployment = |entry: &(&ServiceKey, _)| entry.0.0 == *deployment;
+        let range = self.replicas_by_service.range(first..).take_while(of_deployment);
+        range.map(|((_, service), _)| service.clone()).collect()
+    }
+
+    /// The instances of one slot, oldest generation first.
+    pub fn instances_of<'a>(
+        &'a self,
+        replica: &ReplicaId,
+    ) -> impl Iterator<Item = &'a Arc<Instance>> + use<'a> {
+        let first = jaco_model::name::instance_id(replica, jaco_model::Generation(0));
+        let replica = replica.clone();
+        self.instances
+            .range(first..)
+            .take_while(move |(id, _)| id.replica == replica)
+            .map(|(_, instance)| instance)
+    }
+
+    /// The instances of one node, by id.
+    pub fn instances_on<'a>(
+        &'a self,
+        node: &NodeId,
+    ) -> impl Iterator<Item = &'a Arc<Instance>> + use<'a> {
+        let ids = self.instances_by_node.get(node);
+        ids.into_iter().flatten().filter_map(|id| self.instances.get(id))
+    }
+
+    /// How many replicas a service of the current revision should have, after `jaco scale`.
+    /// `None` for global services.
+    pub fn wanted_replicas(&self, deployment: &Deployment, service: &ServiceSpec) -> Option<u32> {
+        let ServiceMode::Replicated { replicas } = service.mode else { return None };
+        let scale = deployment.scale.get(&service.name);
+        Some(scale.filter(|scale| scale.file == replicas).map_or(replicas, |s| s.replicas))
+    }
+}
