@@ -1,0 +1,205 @@
+//! Everything the runtime core may ask of the outside.
+
+use jaco_kit_core::OpId;
+use jaco_model::command::Command;
+use jaco_model::entity::ImagePin;
+use jaco_model::spec::{DeploymentSpec, Hook, Mount, PortSpec, ProbeCheck, PullPolicy};
+use jaco_model::{InstanceId, Millis, ServiceName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Orders to the engine, to the probes and to raft. Each ends in exactly one input with its `op`.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Write a report into the replicated state.
+    Propose {
+        /// Returns as `Proposed`.
+        op: OpId,
+        /// What to write.
+        command: Command,
+    },
+    /// List everything of this cluster that the engine has.
+    Observe {
+        /// Returns as `Observed`.
+        op: OpId,
+    },
+    /// Make an image present.
+    Pull {
+        /// Returns as `Pulled`.
+        op: OpId,
+        /// For whom, so that progress can be shown.
+        instance: InstanceId,
+        /// Which image.
+        image: ImagePin,
+        /// Whether a registry may be asked.
+        policy: PullPolicy,
+        /// `os/arch[/variant]` wanted by the user.
+        platform: Option<String>,
+    },
+    /// Make a network unless it is there.
+    EnsureNetwork {
+        /// Returns as `Finished`.
+        op: OpId,
+        /// What to make.
+        plan: NetworkPlan,
+    },
+    /// Make a volume unless it is there; an external one must be there.
+    EnsureVolume {
+        /// Returns as `Finished`.
+        op: OpId,
+        /// What to make.
+        plan: VolumePlan,
+    },
+    /// Make a container. One of the same name and labels that was never started counts as made.
+    Create {
+        /// Returns as `Created`.
+        op: OpId,
+        /// What to make.
+        plan: Box<ContainerPlan>,
+    },
+    /// Start a container's process.
+    Start {
+        /// Returns as `Finished`.
+        op: OpId,
+        /// The engine's id.
+        container: String,
+    },
+    /// Send the stop signal, wait, kill.
+    Stop {
+        /// Returns as `Finished` once the process ended.
+        op: OpId,
+        /// The engine's id.
+        container: String,
+        /// Time between the stop signal and the kill.
+        grace: Millis,
+    },
+    /// Remove a stopped container and its anonymous volumes.
+    Remove {
+        /// Returns as `Finished`.
+        op: OpId,
+        /// The engine's id.
+        container: String,
+    },
+    /// Ask about one container.
+    Inspect {
+        /// Returns as `Inspected`.
+        op: OpId,
+        /// The engine's id.
+        container: String,
+    },
+    /// Run a command in a container.
+    Exec {
+        /// Returns as `Executed`.
+        op: OpId,
+        /// The engine's id.
+        container: String,
+        /// What to run.
+        hook: Hook,
+        /// Kill it and report failure after this long.
+        timeout: Millis,
+    },
+    /// Ask a replica how it is.
+    Probe {
+        /// Returns as `Probed`.
+        op: OpId,
+        /// The replica's address; loopback in host mode.
+        address: String,
+        /// What to ask.
+        check: ProbeCheck,
+        /// Longest time.
+        timeout: Millis,
+        /// The engine's id, for `exec` probes.
+        container: String,
+    },
+    /// Remove a network that nothing uses.
+    RemoveNetwork {
+        /// Returns as `Finished`.
+        op: OpId,
+        /// The engine's name.
+        name: String,
+    },
+    /// Remove a volume and its data.
+    RemoveVolume {
+        /// Returns as `Finished`.
+        op: OpId,
+        /// The engine's name.
+        name: String,
+    },
+}
+
+/// A bridge network for one (deployment, network).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// The engine's name.
+    pub name: String,
+    /// Labels, ours and the user's.
+    pub labels: BTreeMap<String, String>,
+    /// Neither a way out nor a way in.
+    pub internal: bool,
+}
+
+/// A volume to make, or to find when external.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumePlan {
+    /// The engine's name.
+    pub name: String,
+    /// Must exist.
+    pub external: bool,
+    /// Driver.
+    pub driver: String,
+    /// Driver options.
+    pub driver_opts: BTreeMap<String, String>,
+    /// Labels, ours and the user's.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A container with every name resolved; the driver only translates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPlan {
+    /// Replica and generation; the container's name.
+    pub instance: InstanceId,
+    /// The image to create from: an id or `name@digest`.
+    pub image: String,
+    /// The deployment whose spec this is.
+    pub spec: Arc<DeploymentSpec>,
+    /// Which service of it.
+    pub service: ServiceName,
+    /// All labels, ours over the user's.
+    pub labels: BTreeMap<String, String>,
+    /// Mounts with engine names.
+    pub mounts: Vec<PlannedMount>,
+    /// Networks in attach order.
+    pub endpoints: Vec<Endpoint>,
+    /// Container whose network namespace is shared, for `network_mode: service:`.
+    pub network_of: Option<String>,
+    /// Container whose IPC namespace is shared.
+    pub ipc_of: Option<String>,
+    /// Container whose PID namespace is shared.
+    pub pid_of: Option<String>,
+    /// Ports that Docker publishes on this node.
+    pub publish: Vec<PortSpec>,
+}
+
+/// A mount and the engine's name of the volume behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedMount {
+    /// As the user wanted it.
+    pub mount: Mount,
+    /// The engine's volume name, for named volumes.
+    pub volume: Option<String>,
+}
+
+/// One network of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The engine's network name.
+    pub network: String,
+    /// Names in this network.
+    pub aliases: Vec<String>,
+    /// Fixed MAC address.
+    pub mac_address: Option<String>,
+    /// Highest decides the default gateway, on engines that know it.
+    pub gw_priority: i64,
+    /// Interface name, on engines that know it.
+    pub interface_name: Option<String>,
+}
