@@ -36,7 +36,7 @@ pub struct Envelope {
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Command {
     /// Makes the first member; refused in a state that has one.
-    InitCluster(InitCluster),
+    InitCluster(Box<InitCluster>),
     /// A new revision of a deployment, or nothing when it equals the current one.
     Apply(Box<ApplyDeployment>),
     /// Content of an earlier revision as a new one.
@@ -77,7 +77,7 @@ pub enum Command {
         /// Whether it may take work.
         status: NodeStatus,
         /// Its facts.
-        facts: NodeFacts,
+        facts: Box<NodeFacts>,
     },
     /// What a node says about its instances and volumes.
     Report {
