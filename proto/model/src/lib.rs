@@ -14,6 +14,7 @@ pub mod event;
 pub mod id;
 pub mod name;
 pub mod spec;
+pub mod suggest;
 pub mod time;
 
 pub use error::{ErrorCode, Fault};
