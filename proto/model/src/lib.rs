@@ -16,6 +16,7 @@ pub mod name;
 pub mod spec;
 pub mod suggest;
 pub mod time;
+pub mod view;
 
 pub use error::{ErrorCode, Fault};
 pub use id::{

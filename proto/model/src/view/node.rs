@@ -1,0 +1,126 @@
+//! The cluster and its members.
+
+use crate::entity::{Capacity, Platform};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Body of `POST /v1/cluster/init`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitRequest {
+    /// What people call the cluster; the node's name when left out.
+    pub name: Option<String>,
+}
+
+/// Answer of `cluster init`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitView {
+    /// A UUID.
+    pub cluster_id: String,
+    /// What people call the cluster.
+    pub name: String,
+    /// The first member.
+    pub node: String,
+}
+
+/// Answer of `cluster status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Whether this daemon is in a cluster.
+    pub initialized: bool,
+    /// The leader's hostname.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// The last applied log index.
+    pub raft_index: u64,
+    /// Members by hostname.
+    pub nodes: Vec<NodeView>,
+    /// A UUID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// What people call the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Raised by each recovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// How many voters may fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<QuorumView>,
+}
+
+/// The state of the quorum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumView {
+    /// Members that vote.
+    pub voters: u32,
+    /// Voters that answer.
+    pub healthy: u32,
+    /// Healthy voters that may still fail.
+    pub can_lose: u32,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Hostname.
+    pub hostname: String,
+    /// Address; empty while there is no peer port.
+    pub address: String,
+    /// `joining`, `ready` or `down`.
+    pub status: String,
+    /// Conditions beside the status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+    /// `false` while cordoned.
+    pub schedulable: bool,
+    /// `voter`, `nonvoter` or `unknown`.
+    pub suffrage: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Docker Engine's version; empty while it does not answer.
+    pub engine_version: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Operating system and architecture.
+    pub platform: Platform,
+    /// What the host has.
+    pub capacity: CapacityView,
+    /// What placed replicas reserve.
+    pub reserved: CapacityView,
+    /// Instances on the node.
+    pub replicas: u32,
+}
+
+/// Amounts of a node in the API's units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CapacityView {
+    /// Cores.
+    pub cpus: f64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Eq for CapacityView {}
+
+impl From<&Capacity> for CapacityView {
+    fn from(capacity: &Capacity) -> CapacityView {
+        // Thousandths of a core are far below 2^52, so the conversion is exact.
+        let cpus = capacity.cpu_milli as f64 / 1_000.0;
+        CapacityView { cpus, memory_bytes: capacity.memory }
+    }
+}
+
+/// Answer of `GET /v1/version`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionView {
+    /// The version line, such as `v0.1.0`.
+    pub version: String,
+    /// Commit the binary was built from.
+    pub commit: String,
+    /// When it was built, RFC 3339.
+    pub built: String,
+    /// The daemon's version, when one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
+}
