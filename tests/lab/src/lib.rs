@@ -1,1 +1,39 @@
-//! Hosts as network namespaces.
+//! A lab: real hosts on one machine, for tests, the demo and benchmarks.
+//!
+//! Each host is a network namespace and a host name with a containerd and a dockerd of its own; a
+//! veth pair joins it to the lab's bridge. Nothing outside the lab is used or changed: no other
+//! engine, no other bridge. A lab whose owner died is removed by the next one that starts.
+//! There is no mount or process namespace: paths and process ids mean the same everywhere.
+
+#![forbid(unsafe_code)]
+
+// A lab and its parts.
+mod host;
+mod lab;
+mod plan;
+mod registry;
+
+// How it comes and goes.
+mod engine;
+mod network;
+mod teardown;
+
+// What it runs.
+mod api;
+mod artifacts;
+mod tar;
+mod tools;
+
+mod process;
+mod report;
+mod run;
+mod wait;
+
+pub use api::{Engine, Response};
+pub use artifacts::{Artifact, STATIC_TARGET, build_binary, probe_binary, static_flags};
+pub use host::Host;
+pub use lab::{Lab, LabOptions};
+pub use plan::NUMBERS;
+pub use registry::{Owner, Record, list};
+pub use tools::ensure_tools;
+pub use wait::until;

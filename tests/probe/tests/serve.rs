@@ -1,5 +1,7 @@
 //! The probe as a process: what its help promises, over real sockets and signals.
 
+#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Stdio};

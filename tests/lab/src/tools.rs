@@ -1,0 +1,87 @@
+//! The programs that builds and labs call, and their installation where they are missing.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::report::report;
+
+/// Programs and the Debian packages that have them.
+const PROGRAMS: [(&str, &str); 12] = [
+    ("containerd", "containerd"),
+    ("dockerd", "docker.io"),
+    ("hostname", "hostname"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("mount", "mount"),
+    ("nft", "nftables"),
+    ("nsenter", "util-linux"),
+    ("protoc", "protobuf-compiler"),
+    ("runc", "runc"),
+    ("setsid", "util-linux"),
+    ("unshare", "util-linux"),
+];
+
+/// Installs what is missing with apt; does nothing when everything is there.
+///
+/// # Errors
+/// When something is missing and the caller is not root, has no apt, or apt fails.
+pub fn ensure_tools() -> Result<()> {
+    let search = env::var("PATH").unwrap_or_default();
+    let packages = missing(|program| is_installed(&search, program));
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.iter().copied().collect::<Vec<_>>().join(" ");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "missing packages: {list}; install them or run this as root"
+    );
+    ensure!(is_installed(&search, "apt-get"), "missing, and there is no apt-get here: {list}");
+    report(&format!("installing {list}"));
+    apt(&["update"], &BTreeSet::new())?;
+    apt(&["install", "--yes", "--no-install-recommends"], &packages)?;
+    match missing(|program| is_installed(&search, program)).len() {
+        0 => Ok(()),
+        _ => bail!("{list} are installed, but not all programs are in PATH ({search})"),
+    }
+}
+
+fn missing(is_installed: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
+    PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| *package)
+        .collect()
+}
+
+fn is_installed(search: &str, program: &str) -> bool {
+    search.split(':').any(|directory| Path::new(directory).join(program).is_file())
+}
+
+fn apt(args: &[&str], packages: &BTreeSet<&str>) -> Result<()> {
+    let status = Command::new("apt-get")
+        .arg("--quiet")
+        .args(args)
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .context("cannot start apt-get")?;
+    ensure!(status.success(), "apt-get {}: {status}", args.join(" "));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_named_once_and_only_when_missing() {
+        assert!(missing(|_| true).is_empty());
+        let packages = missing(|program| !["nsenter", "unshare", "protoc"].contains(&program));
+        assert_eq!(packages, BTreeSet::from(["protobuf-compiler", "util-linux"]));
+    }
+}
