@@ -1,4 +1,4 @@
-//! The replicated state machine: `State`, and (soon beside it) command → apply → event.
+//! The replicated state machine: `State`, and command → [`apply`] → event.
 //!
 //! Reading is by public fields and the queries of [`State`]; writing is by applying commands
 //! alone. The maps are persistent: a clone is cheap, so that readers, the scheduler and the
@@ -8,4 +8,18 @@
 
 mod state;
 
+mod digest;
+mod record;
+mod store;
+
+mod apply;
+mod check;
+mod query;
+mod snapshot;
+
+pub use apply::{Applied, apply};
+pub use check::Violation;
+pub use query::{DeploymentStatus, DeploymentView, ReplicaView, ServiceView};
+pub use record::{AuditLine, RequestRecord};
+pub use snapshot::{Section, SnapshotError};
 pub use state::{ServiceKey, State};

@@ -1,11 +1,16 @@
 //! [`State`]: all entities, their indexes, and the questions others ask of them.
 
+use crate::digest::Sum;
+use crate::record::{AuditLine, RequestRecord};
 use imbl::{OrdMap, OrdSet};
 use jaco_model::entity::{
     ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
 };
 use jaco_model::spec::{ServiceMode, ServiceSpec};
-use jaco_model::{DeploymentName, InstanceId, NodeId, ReplicaId, Revision, ServiceName};
+use jaco_model::{
+    DeploymentName, Generation, InstanceId, NodeId, ReplicaId, RequestId, Revision, ServiceName,
+    WallMs,
+};
 use std::sync::Arc;
 
 /// A (deployment, service) pair: the key of counters, rollouts and the replica index.
@@ -32,12 +37,25 @@ pub struct State {
     pub rollouts: OrdMap<ServiceKey, Arc<Rollout>>,
     /// The next replica index of each service; survives the service.
     pub counters: OrdMap<ServiceKey, u32>,
+    /// The highest generation among removed slots of a global service. Their names come back with
+    /// their node, and a generation is never used again.
+    pub floors: OrdMap<ServiceKey, Generation>,
     /// Named volumes by engine name and node.
     pub volumes: OrdMap<(String, NodeId), Arc<Volume>>,
+    /// Answers kept for retries.
+    pub requests: OrdMap<RequestId, Arc<RequestRecord>>,
+    /// The audit log by line number, oldest first.
+    pub audit: OrdMap<u64, Arc<AuditLine>>,
     /// Index: slots by service.
     pub(crate) replicas_by_service: OrdMap<ServiceKey, OrdSet<ReplicaId>>,
     /// Index: instances by node.
     pub(crate) instances_by_node: OrdMap<NodeId, OrdSet<InstanceId>>,
+    /// Index: kept answers by age.
+    pub(crate) requests_by_age: OrdSet<(WallMs, RequestId)>,
+    /// Bytes of all audit lines.
+    pub(crate) audit_bytes: u64,
+    /// Sum of the digests of all entities.
+    pub(crate) sum: Sum,
 }
 
 impl State {
@@ -84,7 +102,7 @@ impl State {
         &'a self,
         replica: &ReplicaId,
     ) -> impl Iterator<Item = &'a Arc<Instance>> + use<'a> {
-        let first = jaco_model::name::instance_id(replica, jaco_model::Generation(0));
+        let first = jaco_model::name::instance_id(replica, Generation(0));
         let replica = replica.clone();
         self.instances
             .range(first..)

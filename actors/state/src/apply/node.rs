@@ -1,0 +1,76 @@
+//! The cluster's beginning, and what nodes say about themselves.
+
+use super::Tx;
+use jaco_model::command::{InitCluster, Reply};
+use jaco_model::entity::{ClusterMeta, NodeFacts, NodeStatus};
+use jaco_model::event::Event;
+use jaco_model::{ErrorCode, Fault, NodeId};
+
+/// Hex digits of the key of the spec hashes.
+const HASH_KEY_DIGITS: usize = 64;
+
+pub(super) fn init_cluster(tx: &mut Tx<'_>, init: &InitCluster) -> Result<Reply, Fault> {
+    if let Some(cluster) = &tx.state.cluster {
+        let message = format!("this node already belongs to cluster \"{}\"", cluster.name);
+        return Err(Fault::new(ErrorCode::ClusterAlreadyInitialized, message)
+            .with("cluster_id", &cluster.cluster_id));
+    }
+    let hex = init.hash_key.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if !hex || init.hash_key.len() != HASH_KEY_DIGITS {
+        let message = format!("the hash key must be {HASH_KEY_DIGITS} hex digits");
+        return Err(invalid(message, "hash_key", "format"));
+    }
+    if !(1..=50).contains(&init.history_limit) {
+        let message = "the number of kept revisions must be between 1 and 50";
+        return Err(invalid(message, "history_limit", "range"));
+    }
+    tx.state.put_cluster(ClusterMeta {
+        cluster_id: init.cluster_id.clone(),
+        name: init.name.clone(),
+        epoch: 1,
+        created_at: tx.now,
+        feature_level: 1,
+        hash_key: init.hash_key.clone(),
+        cluster_time: tx.now,
+        history_limit: init.history_limit,
+    });
+    tx.state.put(init.node.clone());
+    tx.events.push(Event::ClusterChanged);
+    tx.events.push(Event::NodeChanged(init.node.id.clone()));
+    let facts = [
+        ("cluster_id", init.cluster_id.to_string()),
+        ("name", init.name.clone()),
+        ("host", init.node.name.to_string()),
+    ];
+    tx.audit("cluster_init", &facts);
+    Ok(Reply::Done)
+}
+
+pub(super) fn report_node(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    status: NodeStatus,
+    facts: &NodeFacts,
+) -> Reply {
+    let Some(node) = tx.state.nodes.get(id) else {
+        tx.drop_part(unknown_node(id));
+        return Reply::Done;
+    };
+    let mut node = node.as_ref().clone();
+    node.status = status;
+    node.facts = facts.clone();
+    if tx.state.put(node) {
+        tx.events.push(Event::NodeChanged(id.clone()));
+    }
+    Reply::Done
+}
+
+pub(super) fn unknown_node(id: &NodeId) -> Fault {
+    let message = format!("node {id} is not a member");
+    Fault::new(ErrorCode::NotFound, message).with("kind", "node").with("name", id)
+}
+
+/// A command that no proper client sends.
+pub(super) fn invalid(message: impl Into<String>, field: &str, reason: &str) -> Fault {
+    Fault::new(ErrorCode::ValidationFailed, message).with("field", field).with("reason", reason)
+}

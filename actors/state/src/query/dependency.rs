@@ -1,0 +1,103 @@
+//! Whether what a service depends on is there, judged over the whole cluster.
+
+use crate::State;
+use jaco_model::entity::{Desired, Instance, InstanceState};
+use jaco_model::spec::{Condition, Dependency, ServiceSpec};
+use jaco_model::{DeploymentName, ErrorCode, Fault};
+use std::sync::Arc;
+
+impl State {
+    /// Whether a dependency within a deployment holds now; else `depends_on_unmet`, which names
+    /// the dependency, the condition and the state it is in.
+    ///
+    /// A dependency scaled to 0 replicas holds nobody back, and an ended replica has started.
+    pub fn dependency_met(
+        &self,
+        deployment: &DeploymentName,
+        dependency: &Dependency,
+    ) -> Result<(), Fault> {
+        let current = self.current(deployment);
+        let service = current.and_then(|record| record.spec.services.get(&dependency.service));
+        let Some(service) = service else {
+            return if dependency.required { Err(unmet(dependency, "absent")) } else { Ok(()) };
+        };
+        let wanted = self.wanted_count(deployment, service);
+        let instances = self.wanted_instances(deployment, service);
+        let holds = wanted == 0
+            || match dependency.condition {
+                Condition::ServiceStarted => any_in(&instances, has_started),
+                Condition::ServiceHealthy => any_in(&instances, InstanceState::is_ready),
+                Condition::ServiceCompletedSuccessfully => {
+                    self.completed(deployment, service, &instances) >= wanted
+                }
+            };
+        let failed = |state| state == InstanceState::Failed;
+        let given_up = !instances.is_empty() && instances.iter().all(|i| failed(i.status.state));
+        if holds || (given_up && !dependency.required) {
+            return Ok(());
+        }
+        let best = instances.iter().map(|instance| instance.status.state).min_by_key(|s| rank(*s));
+        Err(unmet(dependency, best.unwrap_or(InstanceState::Pending).as_str()))
+    }
+
+    /// Replicas that ended well with what the current revision runs.
+    fn completed(
+        &self,
+        deployment: &DeploymentName,
+        service: &ServiceSpec,
+        instances: &[&Arc<Instance>],
+    ) -> u32 {
+        let target = self.target_hash(deployment, &service.name);
+        let ended = instances.iter().filter(|instance| {
+            instance.status.state == InstanceState::Completed
+                && Some(instance.spec_hash.as_str()) == target
+        });
+        u32::try_from(ended.count()).unwrap_or(u32::MAX)
+    }
+
+    fn wanted_instances(
+        &self,
+        deployment: &DeploymentName,
+        service: &ServiceSpec,
+    ) -> Vec<&Arc<Instance>> {
+        let slots = self.replicas_of(&(deployment.clone(), service.name.clone()));
+        let instances = slots.flat_map(|replica| self.instances_of(&replica.id));
+        instances.filter(|instance| instance.desired == Desired::Run).collect()
+    }
+}
+
+fn any_in(instances: &[&Arc<Instance>], holds: impl Fn(InstanceState) -> bool) -> bool {
+    instances.iter().any(|instance| holds(instance.status.state))
+}
+
+fn has_started(state: InstanceState) -> bool {
+    matches!(state, InstanceState::Running | InstanceState::Degraded | InstanceState::Completed)
+}
+
+/// Which of several states to show: the most hopeful one.
+fn rank(state: InstanceState) -> u8 {
+    match state {
+        InstanceState::Running | InstanceState::Completed => 0,
+        InstanceState::Degraded | InstanceState::Updating => 1,
+        InstanceState::Starting => 2,
+        InstanceState::Pulling => 3,
+        InstanceState::Pending => 4,
+        InstanceState::Draining | InstanceState::Lost => 5,
+        InstanceState::Failed | InstanceState::Stopped => 6,
+    }
+}
+
+fn unmet(dependency: &Dependency, state: &str) -> Fault {
+    let service = &dependency.service;
+    let (condition, wish) = match dependency.condition {
+        Condition::ServiceStarted => ("service_started", "to start"),
+        Condition::ServiceHealthy => ("service_healthy", "to be healthy"),
+        Condition::ServiceCompletedSuccessfully => {
+            ("service_completed_successfully", "to complete")
+        }
+    };
+    Fault::new(ErrorCode::DependsOnUnmet, format!("waits for \"{service}\" {wish} ({state})"))
+        .with("depends_on", service)
+        .with("condition", condition)
+        .with("state", state)
+}

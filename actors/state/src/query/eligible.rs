@@ -1,0 +1,39 @@
+//! Which nodes a service's hard rules allow, apart from room.
+
+use crate::State;
+use jaco_model::entity::{Node, NodeStatus};
+use jaco_model::spec::{Constraint, ConstraintKey, Placement, PlacementPolicy};
+use std::sync::Arc;
+
+impl State {
+    /// The nodes that may take work and that a placement's hosts and constraints allow, by id.
+    pub fn eligible_nodes<'a>(
+        &'a self,
+        placement: &'a Placement,
+    ) -> impl Iterator<Item = &'a Arc<Node>> {
+        let takes_work = |node: &&Arc<Node>| node.status == NodeStatus::Ready && node.schedulable;
+        self.nodes.values().filter(takes_work).filter(|node| allows(placement, node))
+    }
+}
+
+fn allows(placement: &Placement, node: &Node) -> bool {
+    let pinned = placement.policy == PlacementPolicy::Hosts || !placement.hosts.is_empty();
+    (!pinned || placement.hosts.contains(&node.name))
+        && placement.constraints.iter().all(|constraint| holds(constraint, node))
+}
+
+fn holds(constraint: &Constraint, node: &Node) -> bool {
+    let fact = match &constraint.key {
+        ConstraintKey::Hostname => node.name.as_str(),
+        ConstraintKey::Id => node.id.as_str(),
+        ConstraintKey::Role if node.voter => "manager",
+        ConstraintKey::Role => "worker",
+        ConstraintKey::Os => &node.facts.platform.os,
+        ConstraintKey::Arch => &node.facts.platform.arch,
+        ConstraintKey::Label(label) => {
+            let configured = || node.facts.labels.get(label);
+            node.labels.get(label).or_else(configured).map_or("", String::as_str)
+        }
+    };
+    (fact == constraint.value) == constraint.equal
+}

@@ -1,0 +1,248 @@
+//! The only way entities change: each write keeps the map, its indexes and the state hash in step.
+
+use crate::digest::Sum;
+use crate::record::{AuditLine, RequestRecord};
+use crate::{ServiceKey, State};
+use imbl::{OrdMap, OrdSet};
+use jaco_model::entity::{
+    ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
+};
+use jaco_model::{DeploymentName, Generation, InstanceId, NodeId, ReplicaId, RequestId, Revision};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Tag of the cluster's own facts in the state hash.
+pub(crate) const CLUSTER_TAG: u8 = 1;
+/// Tag of replica counters in the state hash.
+pub(crate) const COUNTER_TAG: u8 = 2;
+/// Tag of generation floors in the state hash.
+pub(crate) const FLOOR_TAG: u8 = 3;
+
+/// A type of which the state keeps many, each under a key that it carries itself.
+pub(crate) trait Entity: Serialize + PartialEq + Clone {
+    /// Tells types apart in the state hash; never changes.
+    const TAG: u8;
+    /// The map's key.
+    type Key: Ord + Clone;
+
+    /// The key of this entity.
+    fn key(&self) -> Self::Key;
+    /// Where the state keeps them.
+    fn map(state: &mut State) -> &mut OrdMap<Self::Key, Arc<Self>>;
+    /// Enters the entity into the indexes of its type.
+    fn enter(&self, _state: &mut State) {}
+    /// Takes the entity out of the indexes of its type.
+    fn leave(&self, _state: &mut State) {}
+}
+
+impl State {
+    /// Writes one entity. Returns whether that changed anything.
+    pub(crate) fn put<E: Entity>(&mut self, entity: E) -> bool {
+        let key = entity.key();
+        if let Some(old) = E::map(self).get(&key).cloned() {
+            if *old == entity {
+                return false;
+            }
+            self.forget(old.as_ref());
+        }
+        self.sum.add(Sum::of(E::TAG, &entity));
+        entity.enter(self);
+        E::map(self).insert(key, Arc::new(entity));
+        true
+    }
+
+    /// Removes one entity and returns it.
+    pub(crate) fn take<E: Entity>(&mut self, key: &E::Key) -> Option<Arc<E>> {
+        let old = E::map(self).remove(key)?;
+        self.forget(old.as_ref());
+        Some(old)
+    }
+
+    fn forget<E: Entity>(&mut self, old: &E) {
+        self.sum.subtract(Sum::of(E::TAG, old));
+        old.leave(self);
+    }
+
+    /// Writes the cluster's own facts.
+    pub(crate) fn put_cluster(&mut self, cluster: ClusterMeta) {
+        if let Some(old) = &self.cluster {
+            self.sum.subtract(Sum::of(CLUSTER_TAG, old));
+        }
+        self.sum.add(Sum::of(CLUSTER_TAG, &cluster));
+        self.cluster = Some(Arc::new(cluster));
+    }
+
+    /// Writes the next replica index of a service.
+    pub(crate) fn put_counter(&mut self, key: ServiceKey, next: u32) {
+        let old = self.counters.insert(key.clone(), next);
+        if let Some(old) = old {
+            self.sum.subtract(Sum::of(COUNTER_TAG, &(&key, old)));
+        }
+        self.sum.add(Sum::of(COUNTER_TAG, &(&key, next)));
+    }
+
+    /// Raises the highest generation among removed slots of a global service.
+    pub(crate) fn raise_floor(&mut self, key: ServiceKey, generation: Generation) {
+        let old = self.floors.get(&key).copied();
+        if old.is_some_and(|old| old >= generation) {
+            return;
+        }
+        if let Some(old) = old {
+            self.sum.subtract(Sum::of(FLOOR_TAG, &(&key, old)));
+        }
+        self.sum.add(Sum::of(FLOOR_TAG, &(&key, generation)));
+        self.floors.insert(key, generation);
+    }
+}
+
+/// Adds a value to the set of one key of an index.
+fn enter_index<K: Ord + Clone, V: Ord + Clone>(index: &mut OrdMap<K, OrdSet<V>>, key: K, value: V) {
+    index.entry(key).or_default().insert(value);
+}
+
+/// Removes a value from the set of one key, and the set with its last value.
+fn leave_index<K: Ord + Clone, V: Ord + Clone>(
+    index: &mut OrdMap<K, OrdSet<V>>,
+    key: &K,
+    value: &V,
+) {
+    let Some(values) = index.get_mut(key) else { return };
+    values.remove(value);
+    if values.is_empty() {
+        index.remove(key);
+    }
+}
+
+impl Entity for Node {
+    const TAG: u8 = 16;
+    type Key = NodeId;
+
+    fn key(&self) -> NodeId {
+        self.id.clone()
+    }
+    fn map(state: &mut State) -> &mut OrdMap<NodeId, Arc<Node>> {
+        &mut state.nodes
+    }
+}
+
+impl Entity for Deployment {
+    const TAG: u8 = 17;
+    type Key = DeploymentName;
+
+    fn key(&self) -> DeploymentName {
+        self.name.clone()
+    }
+    fn map(state: &mut State) -> &mut OrdMap<DeploymentName, Arc<Deployment>> {
+        &mut state.deployments
+    }
+}
+
+impl Entity for RevisionRecord {
+    const TAG: u8 = 18;
+    type Key = (DeploymentName, Revision);
+
+    fn key(&self) -> (DeploymentName, Revision) {
+        (self.spec.name.clone(), self.number)
+    }
+    fn map(state: &mut State) -> &mut OrdMap<(DeploymentName, Revision), Arc<RevisionRecord>> {
+        &mut state.revisions
+    }
+}
+
+impl Entity for Replica {
+    const TAG: u8 = 19;
+    type Key = ReplicaId;
+
+    fn key(&self) -> ReplicaId {
+        self.id.clone()
+    }
+    fn map(state: &mut State) -> &mut OrdMap<ReplicaId, Arc<Replica>> {
+        &mut state.replicas
+    }
+    fn enter(&self, state: &mut State) {
+        let key = (self.deployment.clone(), self.service.clone());
+        enter_index(&mut state.replicas_by_service, key, self.id.clone());
+    }
+    fn leave(&self, state: &mut State) {
+        let key = (self.deployment.clone(), self.service.clone());
+        leave_index(&mut state.replicas_by_service, &key, &self.id);
+    }
+}
+
+impl Entity for Instance {
+    const TAG: u8 = 20;
+    type Key = InstanceId;
+
+    fn key(&self) -> InstanceId {
+        self.id.clone()
+    }
+    fn map(state: &mut State) -> &mut OrdMap<InstanceId, Arc<Instance>> {
+        &mut state.instances
+    }
+    fn enter(&self, state: &mut State) {
+        enter_index(&mut state.instances_by_node, self.node.clone(), self.id.clone());
+    }
+    fn leave(&self, state: &mut State) {
+        leave_index(&mut state.instances_by_node, &self.node, &self.id);
+    }
+}
+
+impl Entity for Rollout {
+    const TAG: u8 = 21;
+    type Key = ServiceKey;
+
+    fn key(&self) -> ServiceKey {
+        (self.deployment.clone(), self.service.clone())
+    }
+    fn map(state: &mut State) -> &mut OrdMap<ServiceKey, Arc<Rollout>> {
+        &mut state.rollouts
+    }
+}
+
+impl Entity for Volume {
+    const TAG: u8 = 22;
+    type Key = (String, NodeId);
+
+    fn key(&self) -> (String, NodeId) {
+        (self.name.clone(), self.node.clone())
+    }
+    fn map(state: &mut State) -> &mut OrdMap<(String, NodeId), Arc<Volume>> {
+        &mut state.volumes
+    }
+}
+
+impl Entity for RequestRecord {
+    const TAG: u8 = 23;
+    type Key = RequestId;
+
+    fn key(&self) -> RequestId {
+        self.id
+    }
+    fn map(state: &mut State) -> &mut OrdMap<RequestId, Arc<RequestRecord>> {
+        &mut state.requests
+    }
+    fn enter(&self, state: &mut State) {
+        state.requests_by_age.insert((self.at, self.id));
+    }
+    fn leave(&self, state: &mut State) {
+        state.requests_by_age.remove(&(self.at, self.id));
+    }
+}
+
+impl Entity for AuditLine {
+    const TAG: u8 = 24;
+    type Key = u64;
+
+    fn key(&self) -> u64 {
+        self.number
+    }
+    fn map(state: &mut State) -> &mut OrdMap<u64, Arc<AuditLine>> {
+        &mut state.audit
+    }
+    fn enter(&self, state: &mut State) {
+        state.audit_bytes += self.size();
+    }
+    fn leave(&self, state: &mut State) {
+        state.audit_bytes -= self.size();
+    }
+}
