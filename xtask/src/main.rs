@@ -1,3 +1,58 @@
-//! Developer tasks of JACO.
+//! Developer tasks of JACO: `cargo xtask <task>`, one file per task.
+//!
+//! It builds in seconds and needs no tool that it could install, so it is the one thing that runs
+//! on a bare machine. Nothing of the product is linked in.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool's output is its product"
+)]
+
+mod ci;
+mod dist;
+mod elf;
+mod lab;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+/// Developer tasks of JACO.
+#[derive(Debug, FromArgs)]
+struct Args {
+    #[argh(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+enum Task {
+    Ci(ci::Ci),
+    Dist(dist::Dist),
+    Lab(lab::Lab),
+    Setup(setup::Setup),
+    Test(test::Test),
+    Tidy(tidy::Tidy),
+}
+
+fn main() -> ExitCode {
+    let outcome = match argh::from_env::<Args>().task {
+        Task::Ci(task) => task.run(),
+        Task::Dist(task) => task.run(),
+        Task::Lab(task) => task.run(),
+        Task::Setup(task) => task.run(),
+        Task::Test(task) => task.run(),
+        Task::Tidy(task) => task.run(),
+    };
+    // The causes on one line; a backtrace of this program would tell its user nothing.
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

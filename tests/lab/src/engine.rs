@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::api::Engine;
 use crate::host::enter;
@@ -51,7 +52,7 @@ pub(crate) fn start_containerd(host: &HostPlan) -> Result<()> {
 pub(crate) fn start(host: &HostPlan) -> Result<()> {
     // Without a file of its own it would read the machine's /etc/docker/daemon.json.
     let config = host.run_dir.join("docker.json");
-    fs::write(&config, "{}")?;
+    fs::write(&config, configuration(host)?)?;
     let path_flag = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
     let flags = [
         path_flag("config-file", &config),
@@ -66,6 +67,22 @@ pub(crate) fn start(host: &HostPlan) -> Result<()> {
         format!("--storage-driver={}", storage_driver(&host.data_dir)?),
     ];
     start_daemon(host, "dockerd", &flags)
+}
+
+/// What the engine is told in its file and could not be told by a flag of every version.
+///
+/// Up to release 20.10 an engine's id is that of a key in /etc/docker, so that all engines of a
+/// machine share it; later releases keep an id with the data, and refuse this setting.
+fn configuration(host: &HostPlan) -> Result<String> {
+    let output = Command::new("dockerd").arg("--version").output().context("dockerd --version")?;
+    let old = major_version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|v| v <= 20);
+    let key = host.data_dir.join("key.json");
+    Ok(if old { json!({ "deprecated-key-path": key }) } else { json!({}) }.to_string())
+}
+
+/// First number of `Docker version 20.10.24, build ...`.
+fn major_version(printed: &str) -> Option<u32> {
+    printed.strip_prefix("Docker version ")?.split('.').next()?.parse().ok()
 }
 
 /// Starts a daemon that outlives this process and is collected by process 1, not by us.
@@ -148,4 +165,16 @@ fn find(host: &HostPlan, program: &str) -> Option<Process> {
 fn log_tail(path: &Path) -> String {
     let log = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_what_dockerd_prints() {
+        assert_eq!(major_version("Docker version 20.10.24+dfsg1, build 5d6db84\n"), Some(20));
+        assert_eq!(major_version("Docker version 28.5.2, build 1\n"), Some(28));
+        assert_eq!(major_version("something else"), None);
+    }
 }

@@ -62,9 +62,15 @@ impl Lab {
     pub fn attach(name: &str) -> Result<Self> {
         let found = registry::list().into_iter().find(|lab| lab.name == name);
         match found.filter(|lab| lab.owner.is_alive()) {
-            Some(record) => Ok(Self::from_record(record, false)),
+            Some(record) => Ok(Self::of(&record)),
             None => bail!("no lab is called {name}; start one with `cargo xtask lab up`"),
         }
+    }
+
+    /// The lab of a record; dropping the result leaves it as it is.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        Self::from_record(record.clone(), false)
     }
 
     fn from_record(record: Record, removes_on_drop: bool) -> Self {

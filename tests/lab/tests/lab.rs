@@ -118,6 +118,9 @@ fn a_lab_works_and_leaves_nothing() {
 fn hosts_reach_each_other_but_no_name_server() {
     let lab = Lab::up(LabOptions::new("pair", 2)).unwrap();
     let [first, second] = lab.hosts() else { panic!("two hosts") };
+    let id = |host: &Host| host.engine().get("/info").unwrap()["ID"].clone();
+    assert_ne!(id(first), id(second));
+
     let server = Server::start(second);
     let mut check = first.command(probe_binary().unwrap());
     assert!(check.args(["check", &server.url]).status().unwrap().success());

@@ -1,0 +1,72 @@
+//! `cargo xtask test`: everything that proves something, with one runner.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use argh::FromArgs;
+use jaco_lab::{Artifact, build_binary, ensure_tools};
+
+use crate::run::{cargo, exit_code};
+
+/// Install what is missing, build the test binaries and run all tests of the workspace.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "test")]
+pub(crate) struct Test {
+    /// run only tests whose name contains one of these
+    #[argh(positional)]
+    filters: Vec<String>,
+}
+
+impl Test {
+    /// Runs all tests.
+    pub(crate) fn all() -> Self {
+        Self { filters: Vec::new() }
+    }
+
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        ensure_tools()?;
+        println!("==> build the static probe");
+        let probe = Artifact { package: "jaco-probe", is_static: true, is_release: false };
+        let probe = build_binary(probe)?;
+        println!("==> build jaco");
+        let jaco = Artifact { package: "jaco", is_static: false, is_release: false };
+        let jaco = build_binary(jaco)?;
+        let mut runner = runner(has_nextest()?, &self.filters)?;
+        runner.env("JACO_TEST_PROBE", probe).env("JACO_TEST_BIN", jaco);
+        println!("==> test");
+        Ok(exit_code(runner.status().context("cannot start the test runner")?))
+    }
+}
+
+fn has_nextest() -> Result<bool> {
+    let mut probe = cargo(["nextest", "--version"])?;
+    let status = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    Ok(status.context("cannot start cargo")?.success())
+}
+
+/// nextest where it is installed: it runs each test in a process of its own.
+fn runner(has_nextest: bool, filters: &[String]) -> Result<Command> {
+    if has_nextest {
+        let mut command = cargo(["nextest", "run", "--workspace"])?;
+        command.args(filters);
+        return Ok(command);
+    }
+    let mut command = cargo(["test", "--workspace", "--no-fail-fast"])?;
+    // libtest takes several filters only after the separator.
+    command.arg("--").args(filters);
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_reach_both_runners() {
+        for has_nextest in [true, false] {
+            let command = runner(has_nextest, &["one".into(), "two".into()]).unwrap();
+            let args: Vec<_> = command.get_args().collect();
+            assert!(args.ends_with(&["one".as_ref(), "two".as_ref()]), "{args:?}");
+        }
+    }
+}
