@@ -19,7 +19,10 @@ mod snapshot;
 
 pub use apply::{Applied, apply};
 pub use check::Violation;
-pub use query::{DeploymentStatus, DeploymentView, ReplicaView, ServiceView};
+pub use query::{
+    DeploymentStatus, ServiceCount, StatusOfDeployment, dependency_met, deployment_status,
+    eligible_nodes, is_converged, is_up_to_date, shown_instance, target_hash, wanted_count,
+};
 pub use record::{AuditLine, RequestRecord};
 pub use snapshot::{Section, SnapshotError};
 pub use state::{ServiceKey, State};

@@ -4,7 +4,7 @@ use crate::digest::Sum;
 use crate::record::{AuditLine, RequestRecord};
 use imbl::{OrdMap, OrdSet};
 use jaco_model::entity::{
-    ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
+    AuditEvent, ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
 };
 use jaco_model::spec::{ServiceMode, ServiceSpec};
 use jaco_model::{
@@ -117,6 +117,11 @@ impl State {
     ) -> impl Iterator<Item = &'a Arc<Instance>> + use<'a> {
         let ids = self.instances_by_node.get(node);
         ids.into_iter().flatten().filter_map(|id| self.instances.get(id))
+    }
+
+    /// The audit log, oldest line first.
+    pub fn audit(&self) -> impl DoubleEndedIterator<Item = &AuditEvent> {
+        self.audit.values().map(|line| &line.event)
     }
 
     /// How many replicas a service of the current revision should have, after `jaco scale`.

@@ -1,69 +1,54 @@
 //! Whether what a service depends on is there, judged over the whole cluster.
 
+use super::{target_hash, wanted_count};
 use crate::State;
 use jaco_model::entity::{Desired, Instance, InstanceState};
-use jaco_model::spec::{Condition, Dependency, ServiceSpec};
+use jaco_model::spec::{Condition, Dependency};
 use jaco_model::{DeploymentName, ErrorCode, Fault};
 use std::sync::Arc;
 
-impl State {
-    /// Whether a dependency within a deployment holds now; else `depends_on_unmet`, which names
-    /// the dependency, the condition and the state it is in.
-    ///
-    /// A dependency scaled to 0 replicas holds nobody back, and an ended replica has started.
-    pub fn dependency_met(
-        &self,
-        deployment: &DeploymentName,
-        dependency: &Dependency,
-    ) -> Result<(), Fault> {
-        let current = self.current(deployment);
-        let service = current.and_then(|record| record.spec.services.get(&dependency.service));
-        let Some(service) = service else {
-            return if dependency.required { Err(unmet(dependency, "absent")) } else { Ok(()) };
+/// Whether a dependency within a deployment holds now; else `depends_on_unmet`, which names the
+/// dependency, the condition and the state it is in.
+///
+/// A dependency scaled to 0 replicas holds nobody back, and an ended replica has started.
+pub fn dependency_met(
+    state: &State,
+    deployment: &DeploymentName,
+    dependency: &Dependency,
+) -> Result<(), Fault> {
+    let spec = state.current(deployment).and_then(|r| r.spec.services.get(&dependency.service));
+    let (Some(deployment), Some(spec)) = (state.deployments.get(deployment), spec) else {
+        return if dependency.required { Err(unmet(dependency, "absent")) } else { Ok(()) };
+    };
+    let wanted = wanted_count(state, deployment, spec);
+    let slots = state.replicas_of(&(deployment.name.clone(), spec.name.clone()));
+    let instances = slots.flat_map(|replica| state.instances_of(&replica.id));
+    let instances: Vec<_> = instances.filter(|i| i.desired == Desired::Run).collect();
+    let holds = wanted == 0
+        || match dependency.condition {
+            Condition::ServiceStarted => any_in(&instances, has_started),
+            Condition::ServiceHealthy => any_in(&instances, InstanceState::is_ready),
+            Condition::ServiceCompletedSuccessfully => {
+                let target = target_hash(state, &deployment.name, &spec.name);
+                n_completed(&instances, target) >= wanted as usize
+            }
         };
-        let wanted = self.wanted_count(deployment, service);
-        let instances = self.wanted_instances(deployment, service);
-        let holds = wanted == 0
-            || match dependency.condition {
-                Condition::ServiceStarted => any_in(&instances, has_started),
-                Condition::ServiceHealthy => any_in(&instances, InstanceState::is_ready),
-                Condition::ServiceCompletedSuccessfully => {
-                    self.completed(deployment, service, &instances) >= wanted
-                }
-            };
-        let failed = |state| state == InstanceState::Failed;
-        let given_up = !instances.is_empty() && instances.iter().all(|i| failed(i.status.state));
-        if holds || (given_up && !dependency.required) {
-            return Ok(());
-        }
-        let best = instances.iter().map(|instance| instance.status.state).min_by_key(|s| rank(*s));
-        Err(unmet(dependency, best.unwrap_or(InstanceState::Pending).as_str()))
+    let failed = |instance: &&Arc<Instance>| instance.status.state == InstanceState::Failed;
+    let given_up = !instances.is_empty() && instances.iter().all(failed);
+    if holds || (given_up && !dependency.required) {
+        return Ok(());
     }
+    let best = instances.iter().map(|instance| instance.status.state).min_by_key(|s| rank(*s));
+    Err(unmet(dependency, best.unwrap_or(InstanceState::Pending).as_str()))
+}
 
-    /// Replicas that ended well with what the current revision runs.
-    fn completed(
-        &self,
-        deployment: &DeploymentName,
-        service: &ServiceSpec,
-        instances: &[&Arc<Instance>],
-    ) -> u32 {
-        let target = self.target_hash(deployment, &service.name);
-        let ended = instances.iter().filter(|instance| {
-            instance.status.state == InstanceState::Completed
-                && Some(instance.spec_hash.as_str()) == target
-        });
-        u32::try_from(ended.count()).unwrap_or(u32::MAX)
-    }
-
-    fn wanted_instances(
-        &self,
-        deployment: &DeploymentName,
-        service: &ServiceSpec,
-    ) -> Vec<&Arc<Instance>> {
-        let slots = self.replicas_of(&(deployment.clone(), service.name.clone()));
-        let instances = slots.flat_map(|replica| self.instances_of(&replica.id));
-        instances.filter(|instance| instance.desired == Desired::Run).collect()
-    }
+/// Replicas that ended well with what the current revision runs.
+fn n_completed(instances: &[&Arc<Instance>], target: Option<&str>) -> usize {
+    let ended = instances.iter().filter(|instance| {
+        instance.status.state == InstanceState::Completed
+            && Some(instance.spec_hash.as_str()) == target
+    });
+    ended.count()
 }
 
 fn any_in(instances: &[&Arc<Instance>], holds: impl Fn(InstanceState) -> bool) -> bool {

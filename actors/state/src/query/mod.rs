@@ -1,10 +1,13 @@
 //! Questions that the API, the command line and the scheduler ask of the state.
 
+mod converged;
 mod dependency;
 mod eligible;
-mod ports;
-mod replica;
+mod instances;
 mod status;
 
-pub use replica::ReplicaView;
-pub use status::{DeploymentStatus, DeploymentView, ServiceView};
+pub use converged::is_converged;
+pub use dependency::dependency_met;
+pub use eligible::{eligible_nodes, wanted_count};
+pub use instances::{is_up_to_date, shown_instance, target_hash};
+pub use status::{DeploymentStatus, ServiceCount, StatusOfDeployment, deployment_status};
