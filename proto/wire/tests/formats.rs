@@ -40,9 +40,10 @@ fn snapshot() -> Snapshot {
 fn check_golden(name: &str, bytes: &[u8]) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(&path, bytes).expect("testdata is writable");
     }
-    assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name} changed: that needs a new version");
+    let stored = std::fs::read(&path).expect("a golden file exists");
+    assert_eq!(stored, bytes, "{name} changed: that needs a new version");
 }
 
 /// Puts a right digest behind changed bytes, to reach the checks beneath it.

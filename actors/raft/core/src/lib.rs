@@ -1,3 +1,39 @@
-//! raft-rs RawNode behind the Core contract.
+//! Consensus as a pure core: raft-rs behind the [`jaco_kit_core::Core`] contract.
+//!
+//! The core owns the raft node, an in-memory mirror of the durable log, the proposals in flight and
+//! the decisions when to snapshot and what to compact. Commands are opaque bytes. Disk, network,
+//! clock and the state machine stay outside: they are effects ([`Effect`]) and come back as inputs
+//! ([`Input`]).
+//!
+//! One batch at a time: while a [`Batch`] is being made durable the raft node is not touched and
+//! inputs wait in a bounded queue. So nothing leaves before what it depends on is on disk, and all
+//! proposals that arrive meanwhile share the next fsync.
 
 #![forbid(unsafe_code)]
+
+mod config;
+mod convert;
+mod effect;
+mod election;
+mod error;
+mod input;
+
+mod batch;
+mod durable;
+mod log;
+
+mod filter;
+mod node;
+mod proposals;
+mod queue;
+mod snapshots;
+
+pub use batch::{Batch, SnapshotFile, Trim};
+pub use config::{Config, Limits, SnapshotPolicy};
+pub use convert::{decode_message, encode_message};
+pub use durable::{DurableLog, Members, Position, SnapshotMeta};
+pub use effect::{Committed, Effect, Payload, Refusal, Role, Status};
+pub use error::Error;
+pub use input::{Input, MemberChange};
+pub use node::RaftCore;
+pub use raft::eraftpb;
