@@ -6,7 +6,17 @@
 
 #![forbid(unsafe_code)]
 
+mod emit;
+mod load;
+mod mask;
 pub mod node;
 mod problem;
+mod yaml;
 
+pub use emit::emit;
+pub use load::{
+    FileKind, Files, LoadOptions, Loaded, MemFiles, NameChoice, Variables, check_resolved, load,
+};
+pub use mask::{MASKED, looks_secret, mask};
 pub use problem::{Problem, Problems, Reason};
+pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_document};

@@ -68,6 +68,20 @@ impl Node {
         }
     }
 
+    /// Whether two trees hold the same, wherever each was written.
+    pub fn same(&self, other: &Node) -> bool {
+        match (&self.value, &other.value) {
+            (Value::List(a), Value::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+            }
+            (Value::Map(a), Value::Map(b)) => {
+                let equal = |(a, b): (&Entry, &Entry)| a.key == b.key && a.value.same(&b.value);
+                a.len() == b.len() && a.iter().zip(b).all(equal)
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// Whether nothing was written here.
     pub fn is_null(&self) -> bool {
         self.value == Value::Null

@@ -102,10 +102,14 @@ impl Problem {
         self
     }
 
-    /// As one line of text: `file:line:column: path: message (did you mean "x"?)`.
+    /// As one line of text: `file:line:column: path: message (did you mean "x"?)`. Line 0 stands
+    /// for the file as a whole and is left out.
     pub fn text(&self, file: &str) -> String {
         let Position { line, column, .. } = self.at;
-        let mut text = format!("{file}:{line}:{column}: ");
+        let mut text = match line {
+            0 => format!("{file}: "),
+            _ => format!("{file}:{line}:{column}: "),
+        };
         if !self.path.is_empty() {
             text.push_str(&self.path);
             text.push_str(": ");
@@ -120,10 +124,10 @@ impl Problem {
     /// As a fault of the API.
     pub fn fault(&self, file: &str) -> Fault {
         let field = self.path.rsplit('.').next().unwrap_or_default();
-        let mut fault = Fault::new(self.code, self.text(file))
-            .with("file", file)
-            .with("line", self.at.line)
-            .with("column", self.at.column);
+        let mut fault = Fault::new(self.code, self.text(file)).with("file", file);
+        if self.at.line > 0 {
+            fault = fault.with("line", self.at.line).with("column", self.at.column);
+        }
         if !self.path.is_empty() {
             fault = fault.with("path", &self.path).with("field", field);
         }
