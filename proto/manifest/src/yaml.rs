@@ -9,7 +9,8 @@ mod builder;
 use crate::node::{FileId, Node, Position};
 use crate::problem::{Problem, Problems};
 use jaco_model::ErrorCode;
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Input, Parser};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// Largest document in bytes.
@@ -18,6 +19,13 @@ pub const MAX_BYTES: usize = 4 << 20;
 pub const MAX_NODES: usize = 100_000;
 /// Deepest nesting of maps and lists.
 pub const MAX_DEPTH: usize = 64;
+/// Most indicators (`,`, `:`, quotes, brackets and the like) between two events. A JSON document
+/// of [`MAX_NODES`] has about 300 000, and no config may be large enough to hold so many.
+const MAX_INDICATORS: usize = 6 * MAX_NODES;
+/// Documents up to this many bytes cannot make the parser hold much.
+const MAX_UNMETERED: usize = 256 << 10;
+const TOO_DENSE: &str = "more than 600 000 brackets, commas, colons and quotes in one value";
+const TOO_MANY_NODES: &str = "more than 100 000 keys and values after alias expansion";
 /// Longest key in characters; long enough for any label, short enough for a simple key.
 const MAX_KEY_CHARS: usize = 256;
 
@@ -62,14 +70,31 @@ pub fn parse_document(text: &str, file_name: &str) -> Result<Node, Problems> {
 /// Parses the bytes of one file.
 pub(crate) fn parse(bytes: &[u8], file: FileId) -> Result<Parsed, Problem> {
     let text = decode(bytes, file)?;
+    let meter = Meter::default();
+    if text.len() <= MAX_UNMETERED {
+        return drive(Parser::new_from_str(text), file, &meter);
+    }
+    let metered = Metered { chars: text.chars(), meter: &meter };
+    drive(Parser::new_from_iter(metered), file, &meter)
+}
+
+fn drive<'t, T: Input>(
+    mut parser: Parser<'t, T>,
+    file: FileId,
+    meter: &Meter,
+) -> Result<Parsed, Problem> {
     let mut builder = builder::Builder::new(file);
-    let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| {
-            let mark = error.marker();
-            syntax(position(file, mark.line(), mark.col()), error.info())
-        })?;
-        let at = position(file, span.start.line(), span.start.col());
+        let mark = match &event {
+            Ok((_, span)) => span.start,
+            Err(error) => *error.marker(),
+        };
+        let at = position(file, mark.line(), mark.col());
+        if meter.is_cut.get() {
+            return Err(syntax(at, TOO_DENSE));
+        }
+        let (event, _) = event.map_err(|error| syntax(at, error.info()))?;
+        meter.indicators.set(0);
         match event {
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
             Event::StreamEnd => break,
@@ -84,6 +109,42 @@ pub(crate) fn parse(bytes: &[u8], file: FileId) -> Result<Parsed, Problem> {
         }
     }
     Ok(builder.finish())
+}
+
+/// The characters of a large document, cut off when too many of them could be tokens.
+///
+/// The parser holds all tokens of a `[…]` or `{…}` in memory before it gives its first event, so
+/// the limit on nodes alone would come too late. A token there needs at least one indicator.
+struct Metered<'t> {
+    chars: std::str::Chars<'t>,
+    meter: &'t Meter,
+}
+
+#[derive(Default)]
+struct Meter {
+    /// Indicators since the last event.
+    indicators: Cell<usize>,
+    /// The parser got an end that is not the document's.
+    is_cut: Cell<bool>,
+}
+
+impl Iterator for Metered<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let Meter { indicators, is_cut } = self.meter;
+        if indicators.get() > MAX_INDICATORS {
+            is_cut.set(true);
+        }
+        if is_cut.get() {
+            return None;
+        }
+        let c = self.chars.next()?;
+        if matches!(c, ',' | ':' | '?' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '"' | '\'') {
+            indicators.set(indicators.get() + 1);
+        }
+        Some(c)
+    }
 }
 
 /// The text of a file: size, encoding and binary content checked, a byte order mark dropped.

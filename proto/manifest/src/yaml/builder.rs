@@ -3,7 +3,7 @@
 //! Every key and value costs one of [`MAX_NODES`]; an alias costs the size of what it stands for,
 //! paid before the copy is made. What anchors keep for later copies has a budget of its own.
 
-use super::{MAX_DEPTH, MAX_KEY_CHARS, MAX_NODES, Mark, Marks, Parsed, syntax};
+use super::{MAX_DEPTH, MAX_KEY_CHARS, MAX_NODES, Mark, Marks, Parsed, TOO_MANY_NODES, syntax};
 use crate::emit::is_plain;
 use crate::node::{Entry, FileId, Node, Position, Value};
 use crate::problem::Problem;
@@ -273,7 +273,7 @@ impl Builder {
     fn charge(&mut self, nodes: usize, at: Position) -> Result<(), Problem> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err(syntax(at, "more than 100 000 keys and values after alias expansion"));
+            return Err(syntax(at, TOO_MANY_NODES));
         }
         Ok(())
     }

@@ -123,6 +123,19 @@ fn bombs_stop_at_the_budget() {
     assert!(check(&kept).contains("too much content under anchors"));
 }
 
+#[test]
+fn tokens_are_counted_before_a_flow_collection_is_held() {
+    for unit in ["1,", "{'a': 1},", "? "] {
+        let text = format!("[{}]", unit.repeat((MAX_BYTES - 2) / unit.len()));
+        assert!(check(&text).contains("in one value"), "{unit}");
+    }
+    // A large document that is mostly text, and the largest that the other limits allow.
+    let prose = format!("a: |\n{}", "  [1, 2], {x: y}: 'z'\n".repeat(20_000));
+    assert!(check(&prose).starts_with("a: |"));
+    let full: String = (0..MAX_NODES / 2 - 1).map(|n| format!("&a{n} \"k{n}\": '',")).collect();
+    assert!(parse(format!("{{{full}}}").as_bytes(), FileId(0)).is_ok());
+}
+
 const VALID: &str = "name: shop\nx: &x\n  a: [1, 'two', \"thr\\tee\"]\nservices:\n  web: {<<: *x, image: \"a:$B\"}\n  db:\n    command: |\n      a\n       b\n    ports: !override\n      - \"80:80\"\n    labels: {? k : v}\n";
 
 proptest! {
