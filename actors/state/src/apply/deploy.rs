@@ -165,8 +165,8 @@ fn rollback_target(
     to: Option<Revision>,
 ) -> Result<Arc<RevisionRecord>, Fault> {
     let name = &deployment.name;
-    let Some(number) = to.or(deployment.previous) else {
-        let message = format!("deployment \"{name}\" has only one revision");
+    let Some(number) = to.or_else(|| revision_before(tx, deployment)) else {
+        let message = format!("deployment \"{name}\" has no earlier revision");
         return Err(
             Fault::new(ErrorCode::NoPreviousRevision, message).with("deployment", name.as_str())
         );
@@ -177,6 +177,21 @@ fn rollback_target(
         let message = format!("revision {number} of \"{name}\" is not kept; kept are {kept}");
         Fault::new(ErrorCode::RevisionNotFound, message).with("revision", number).with("kept", kept)
     })
+}
+
+/// The revision before, but neither one that was rolled back nor what runs already: after a failed
+/// rollout was undone there is nothing to go back to.
+fn revision_before(tx: &Tx<'_>, deployment: &Deployment) -> Option<Revision> {
+    let current = tx.state.current(&deployment.name)?;
+    let numbers: Vec<Revision> = kept_revisions(tx.state, &deployment.name).collect();
+    let earlier = numbers.into_iter().rev().filter(|number| *number < current.number);
+    let mut earlier = earlier.filter_map(|number| tx.state.revision(&deployment.name, number));
+    let is_other = |record: &&Arc<RevisionRecord>| {
+        record.status != RevisionStatus::RolledBack
+            && (&record.spec, &record.images, &record.documents)
+                != (&current.spec, &current.images, &current.documents)
+    };
+    earlier.find(is_other).map(|record| record.number)
 }
 
 pub(super) fn delete(

@@ -123,7 +123,9 @@ fn judge(
     }
     let in_progress: Vec<_> =
         rollouts.iter().filter(|r| r.state == RolloutState::InProgress).collect();
-    if in_progress.iter().any(|rollout| rollout.from.is_some()) {
+    // Between an apply and its first step there is no rollout yet, but something to be replaced.
+    let outdated = services.iter().any(|service| service.updated < service.running);
+    if outdated || in_progress.iter().any(|rollout| rollout.from.is_some()) {
         return (DeploymentStatus::Updating, BTreeMap::new());
     }
     let missing = || services.iter().filter(|service| service.running < service.wanted);

@@ -1,0 +1,9 @@
+//! The state machine from outside: commands in, answers, events and state out.
+
+mod fixture;
+mod golden;
+mod hashing;
+mod limits;
+mod properties;
+mod script;
+mod snapshot;

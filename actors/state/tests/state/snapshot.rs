@@ -1,0 +1,110 @@
+//! The bytes of a snapshot, and what is no snapshot.
+
+use crate::fixture::Bench;
+use crate::golden::testdata;
+use crate::script::{Line, command};
+use jaco_state::{Section, SnapshotError, State};
+
+/// A history that leaves something in every section.
+const HISTORY: &str = "\
+init id=1
+apply shop web,n=2,image=web:1,port=80,env=x each,global,mount=data volume=data: note=hello
+step add shop web 0
+step add shop each alpha
+step place shop-web-0 1 n1 1
+step place shop-each-alpha 1 n1 1
+report n1 shop-web-0.g1=pulling
+report n1 shop-web-0.g1=running
+report n1 shop-each-alpha.g1=failed
+volume n1 jaco_shop_data shop data
+report n1 shop-each-alpha.g1=stopped
+step remove shop-each-alpha
+apply shop web,n=3,image=web:2,port=80 each,global,mount=data volume=data:
+step rollout shop web 2 paused from=1 code=unhealthy
+step explain shop-web-0 no-room
+scale shop web=4
+restart shop/web
+step place shop-web-0 2 n1 2
+report n1 shop-web-0.g1=stopped
+scale shop nothing=1";
+
+fn full_state() -> State {
+    let mut bench = Bench::default();
+    for line in HISTORY.lines().map(Line::new) {
+        let command = command(&bench, &line);
+        bench.run_numbered(command);
+    }
+    bench.state
+}
+
+/// Sections as one file: `== <name> <count>` before the lines of each.
+fn to_text(sections: &[Section]) -> String {
+    let text = |section: &Section| {
+        let lines = String::from_utf8(section.bytes.clone()).expect("sections are text");
+        format!("== {} {}\n{lines}", section.name, section.count)
+    };
+    sections.iter().map(text).collect()
+}
+
+fn from_text(text: &str) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        match (line.strip_prefix("== "), sections.last_mut()) {
+            (Some(head), _) => {
+                let (name, count) = head.trim_end().split_once(' ').expect("name and count");
+                let count = count.parse().expect("a number");
+                sections.push(Section { name: name.to_owned(), count, bytes: Vec::new() });
+            }
+            (None, Some(section)) => section.bytes.extend(line.bytes()),
+            (None, None) => panic!("a line before the first section"),
+        }
+    }
+    sections
+}
+
+/// A released format never changes: when this fails, the change needs a new format version.
+#[test]
+fn format_1_is_read_and_written_as_ever() {
+    let path = testdata().join("snapshot-v1.golden");
+    let state = full_state();
+    let sections = state.to_sections();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, to_text(&sections)).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(to_text(&sections), golden);
+    let restored = State::from_sections(&from_text(&golden)).unwrap();
+    assert_eq!(restored, state);
+    assert_eq!(restored.hash(), state.hash());
+    assert!(sections.iter().all(|section| section.count > 0), "a section is empty");
+}
+
+#[test]
+fn an_empty_state_survives() {
+    let restored = State::from_sections(&State::default().to_sections()).unwrap();
+    assert_eq!(restored, State::default());
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() {
+    let refused = |change: &dyn Fn(&mut Vec<Section>)| {
+        let mut sections = full_state().to_sections();
+        change(&mut sections);
+        State::from_sections(&sections).unwrap_err()
+    };
+    let header = br#"{"format":7,"applied_index":1,"more":true}"#;
+    let newer = refused(&|sections| sections[0].bytes = header.to_vec());
+    assert!(matches!(newer, SnapshotError::UnknownVersion(7)), "{newer}");
+    let missing = refused(&|sections| drop(sections.remove(4)));
+    assert!(matches!(missing, SnapshotError::MissingSection("revisions")), "{missing}");
+    let extra = refused(&|sections| sections[4].name = "secrets".to_owned());
+    assert!(matches!(extra, SnapshotError::UnknownSection(name) if name == "secrets"));
+    let count = refused(&|sections| sections[2].count = 9);
+    assert!(matches!(count, SnapshotError::Count { section: "nodes", expected: 9, found: 1 }));
+    let torn = refused(&|sections| {
+        sections[2].bytes.pop();
+        sections[2].bytes.pop();
+    });
+    assert!(matches!(torn, SnapshotError::Line { section: "nodes", line: 1, .. }), "{torn}");
+    assert!(State::from_sections(&[]).is_err());
+}
