@@ -115,20 +115,35 @@ fn held_volume(
         return Err(Fault::new(ErrorCode::Conflict, message).with("operation", "delete"));
     }
     if held.deployment == spec.name && held.key == key {
-        if held.driver == volume.driver {
-            return Ok(());
-        }
-        let message = format!(
-            "volume \"{key}\" exists with driver \"{}\" and cannot change to \"{}\"",
-            held.driver, volume.driver
-        );
-        return Err(invalid(message, "driver", "conflict"));
+        return same_volume(state, spec, (key, volume), held);
     }
     // A name the user chose may be taken over from a deployment that is gone; a derived one came
     // out equal by accident.
     let derived = volume.name == name::volume_name(&spec.name, key);
     if derived || state.deployments.contains_key(&held.deployment) {
         return Err(collision(&held.name, &held.deployment));
+    }
+    Ok(())
+}
+
+/// A volume that exists keeps its driver and options: the engine would not change them.
+fn same_volume(
+    state: &State,
+    spec: &DeploymentSpec,
+    (key, volume): (&str, &VolumeSpec),
+    held: &Volume,
+) -> Result<(), Fault> {
+    // The engine adds the tag to the name of a plugin.
+    let plain = |driver: &str| driver.trim_end_matches(":latest").to_owned();
+    if plain(&held.driver) != plain(&volume.driver) {
+        let (has, wants) = (&held.driver, &volume.driver);
+        let message = format!("volume \"{key}\" exists with driver \"{has}\", not \"{wants}\"");
+        return Err(invalid(message, "driver", "conflict"));
+    }
+    let current = state.current(&spec.name).and_then(|record| record.spec.volumes.get(key));
+    if current.is_some_and(|current| current.driver_opts != volume.driver_opts) {
+        let message = format!("volume \"{key}\" exists and cannot get other driver options");
+        return Err(invalid(message, "driver_opts", "conflict"));
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(crate) fn named<T: DeserializeOwned>(text: &str) -> T {
 /// The command that a line means.
 pub(crate) fn command(bench: &Bench, line: &Line<'_>) -> Command {
     match line.word(0) {
-        "init" => fixture::init(line.number("history").unwrap_or(10) as u32),
+        "init" => init(line),
         "apply" => apply(line),
         "rollback" => Command::Rollback(Rollback {
             deployment: DeploymentName::from(line.word(1)),
@@ -91,6 +91,14 @@ pub(crate) fn command(bench: &Bench, line: &Line<'_>) -> Command {
     }
 }
 
+fn init(line: &Line<'_>) -> Command {
+    let mut command = fixture::init(10);
+    if let (Command::InitCluster(init), Some(host)) = (&mut command, line.option("host")) {
+        init.node.name = NodeName::from(host);
+    }
+    command
+}
+
 fn target(text: &str) -> RestartTarget {
     if let Some(replica) = text.strip_prefix("replica:") {
         return RestartTarget::Replica { replica: ReplicaId::from(replica) };
@@ -121,7 +129,10 @@ fn apply(line: &Line<'_>) -> Command {
             "" => name::volume_name(&wish.spec.name, key),
             name => name.to_owned(),
         };
-        let volume = VolumeSpec { name, driver: "local".to_owned(), ..VolumeSpec::default() };
+        let driver = line.option("driver").unwrap_or("local").to_owned();
+        let options = line.option("option").map(|o| ("o".to_owned(), o.to_owned()));
+        let driver_opts = options.into_iter().collect();
+        let volume = VolumeSpec { name, driver, driver_opts, ..VolumeSpec::default() };
         wish.spec.volumes.insert(key.to_owned(), volume);
     }
     if let Some(service) = line.option("privileged") {
