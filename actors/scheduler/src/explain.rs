@@ -1,0 +1,68 @@
+//! Why a slot waits, as a fault that people read and scripts branch on.
+
+use crate::board::Board;
+use crate::choose::Refusals;
+use crate::filter::Reason;
+use jaco_model::spec::{PlacementPolicy, ServiceSpec};
+use jaco_model::{ErrorCode, Fault};
+use std::collections::BTreeMap;
+
+/// Nodes named one by one; the others are counted by reason.
+const NODES_NAMED: usize = 50;
+
+/// The reason of a slot that no node takes.
+pub(crate) fn unplaced(spec: &ServiceSpec, board: &Board<'_>, refusals: &Refusals<'_>) -> Fault {
+    let n_nodes = refusals.len();
+    let message = match n_nodes {
+        1 => "the one node it may use does not fit".to_owned(),
+        _ => format!("0 of {n_nodes} nodes fit"),
+    };
+    let mut fault = Fault::new(code(spec, refusals), message);
+    let missing = missing_hosts(spec, board);
+    if fault.code == ErrorCode::CannotSatisfyHostPlacement {
+        fault = fault.with("missing", missing.join(", "));
+    }
+    let mut grouped: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, (name, reason)) in refusals.iter().enumerate() {
+        if index < NODES_NAMED {
+            fault = fault.with(name.as_str(), reason.text());
+        } else {
+            *grouped.entry(reason.code).or_default() += 1;
+        }
+    }
+    if !grouped.is_empty() {
+        let groups: Vec<_> = grouped.iter().map(|(code, n)| format!("{code}: {n}")).collect();
+        fault = fault.with("others", groups.join(", "));
+    }
+    fault
+}
+
+fn code(spec: &ServiceSpec, refusals: &Refusals<'_>) -> ErrorCode {
+    let is = |code: &str| refusals.iter().any(|(_, reason)| reason.code == code);
+    let away = |reason: &Reason| {
+        matches!(reason.code, "node_down" | "node_not_ready" | "cordoned" | "draining")
+    };
+    if is("volume_elsewhere") && refusals.iter().any(|(_, reason)| away(reason)) {
+        return ErrorCode::VolumeWaiting;
+    }
+    let pinned = spec.placement.policy == PlacementPolicy::Hosts;
+    let listed = |name| spec.placement.hosts.contains(name);
+    if pinned && refusals.iter().any(|(name, reason)| listed(*name) && away(reason)) {
+        return ErrorCode::CannotSatisfyHostPlacement;
+    }
+    ErrorCode::Unschedulable
+}
+
+/// Pinned hosts that take no work now.
+fn missing_hosts<'a>(spec: &'a ServiceSpec, board: &Board<'_>) -> Vec<&'a str> {
+    use jaco_model::entity::NodeStatus;
+    let takes_work = |name: &jaco_model::NodeName| {
+        board.rooms().iter().any(|room| {
+            room.node.name == *name
+                && room.node.schedulable
+                && room.node.status == NodeStatus::Ready
+        })
+    };
+    let hosts = spec.placement.hosts.iter().filter(|name| !takes_work(name));
+    hosts.map(|name| name.as_str()).collect()
+}

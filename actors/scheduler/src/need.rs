@@ -1,0 +1,138 @@
+//! What one replica asks of its node: amounts, host ports, volumes and company.
+
+use jaco_model::ServiceName;
+use jaco_model::spec::{
+    DeploymentSpec, Isolation, MountKind, NetworkMode, PortMode, Protocol, ServiceMode,
+    ServiceSpec, VolumeSpec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// Amounts reserved on a node; limits are never counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amounts {
+    pub(crate) cpu_milli: u64,
+    pub(crate) memory: u64,
+    pub(crate) generic: BTreeMap<String, u64>,
+}
+
+impl Amounts {
+    pub(crate) fn of(spec: &ServiceSpec) -> Amounts {
+        let resources = &spec.container.resources;
+        Amounts {
+            cpu_milli: resources.reserved_cpu_milli,
+            memory: resources.reserved_memory,
+            generic: resources.reserved_generic.clone(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Amounts) {
+        self.cpu_milli = self.cpu_milli.saturating_add(other.cpu_milli);
+        self.memory = self.memory.saturating_add(other.memory);
+        for (kind, amount) in &other.generic {
+            let used = self.generic.entry(kind.clone()).or_default();
+            *used = used.saturating_add(*amount);
+        }
+    }
+
+    pub(crate) fn generic_of(&self, kind: &str) -> u64 {
+        self.generic.get(kind).copied().unwrap_or(0)
+    }
+}
+
+/// A port that Docker publishes on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortClaim {
+    protocol: Protocol,
+    port: u16,
+    address: Option<Ipv4Addr>,
+}
+
+impl PortClaim {
+    /// Whether both cannot listen on one node. No address is every address.
+    pub(crate) fn clashes(&self, other: &PortClaim) -> bool {
+        let same_address = match (self.address, other.address) {
+            (Some(a), Some(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
+            _ => true,
+        };
+        self.port == other.port && self.protocol == other.protocol && same_address
+    }
+
+    /// As it is written in a reason, such as `8080/tcp`.
+    pub(crate) fn text(&self) -> String {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        format!("{}/{protocol}", self.port)
+    }
+}
+
+/// The ports that Docker publishes for each replica: those in host mode, and those of a service
+/// that has one replica, which needs no balancing.
+pub(crate) fn docker_ports(spec: &ServiceSpec) -> Vec<PortClaim> {
+    let single = matches!(spec.mode, ServiceMode::Replicated { replicas: 0 | 1 });
+    let through_docker = |mode: PortMode| mode == PortMode::Host || single;
+    let published = spec.ports.iter().filter(|port| through_docker(port.mode));
+    published
+        .filter_map(|port| {
+            let (protocol, address) = (port.protocol, port.host_ip);
+            Some(PortClaim { protocol, port: port.published?, address })
+        })
+        .collect()
+}
+
+/// The engine's name for the volume of one slot.
+pub(crate) fn volume_name(volume: &VolumeSpec, index: Option<u32>) -> String {
+    match index {
+        Some(index) if volume.per_replica => format!("{}_{index}", volume.name),
+        _ => volume.name.clone(),
+    }
+}
+
+/// The compose keys of the named volumes that a service mounts.
+pub(crate) fn mounted_volumes(spec: &ServiceSpec) -> impl Iterator<Item = &str> {
+    spec.container.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume { volume, .. } => Some(volume.as_str()),
+        MountKind::Anonymous
+        | MountKind::Bind { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Image { .. } => None,
+    })
+}
+
+/// The volumes that a service mounts and whose data lives on one node, once each.
+pub(crate) fn local_volumes<'a>(
+    deployment: &'a DeploymentSpec,
+    spec: &ServiceSpec,
+) -> Vec<&'a VolumeSpec> {
+    let mut seen = BTreeSet::new();
+    mounted_volumes(spec)
+        .filter_map(|key| deployment.volumes.get(key))
+        .filter(|volume| volume.is_node_local() && seen.insert(volume.name.as_str()))
+        .collect()
+}
+
+/// The volume drivers that a service's named volumes need.
+pub(crate) fn volume_drivers<'a>(
+    deployment: &'a DeploymentSpec,
+    spec: &'a ServiceSpec,
+) -> BTreeSet<&'a str> {
+    let mounted = mounted_volumes(spec).filter_map(|key| deployment.volumes.get(key));
+    mounted.map(|volume| volume.driver.as_str()).collect()
+}
+
+/// Services whose namespaces this one joins: its replicas run beside theirs.
+pub(crate) fn joined(spec: &ServiceSpec) -> BTreeSet<&ServiceName> {
+    let container = &spec.container;
+    let mut joined = BTreeSet::new();
+    if let NetworkMode::Service(service) = &container.network_mode {
+        joined.insert(service);
+    }
+    for isolation in [&container.security.ipc, &container.security.pid] {
+        if let Isolation::Service(service) = isolation {
+            joined.insert(service);
+        }
+    }
+    joined
+}
