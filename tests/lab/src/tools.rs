@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,13 +26,21 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("unshare", "util-linux"),
 ];
 
+/// Where the kernel says whether AppArmor confines programs; dockerd then loads a profile for its
+/// containers, and without the loader none of them starts.
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+
+/// The loader of AppArmor profiles and its package.
+const APPARMOR_LOADER: (&str, &str) = ("apparmor_parser", "apparmor");
+
 /// Installs what is missing with apt; does nothing when everything is there.
 ///
 /// # Errors
 /// When something is missing and the caller is not root, has no apt, or apt fails.
 pub fn ensure_tools() -> Result<()> {
     let search = env::var("PATH").unwrap_or_default();
-    let packages = missing(|program| is_installed(&search, program));
+    let confined = fs::read_to_string(APPARMOR).is_ok_and(|enabled| enabled.trim() == "Y");
+    let packages = missing(confined, |program| is_installed(&search, program));
     if packages.is_empty() {
         return Ok(());
     }
@@ -44,18 +53,15 @@ pub fn ensure_tools() -> Result<()> {
     report(&format!("installing {list}"));
     apt(&["update"], &BTreeSet::new())?;
     apt(&["install", "--yes", "--no-install-recommends"], &packages)?;
-    match missing(|program| is_installed(&search, program)).len() {
+    match missing(confined, |program| is_installed(&search, program)).len() {
         0 => Ok(()),
         _ => bail!("{list} are installed, but not all programs are in PATH ({search})"),
     }
 }
 
-fn missing(is_installed: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
-    PROGRAMS
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|(_, package)| *package)
-        .collect()
+fn missing(confined: bool, is_installed: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
+    let needed = PROGRAMS.into_iter().chain(confined.then_some(APPARMOR_LOADER));
+    needed.filter(|(program, _)| !is_installed(program)).map(|(_, package)| package).collect()
 }
 
 fn is_installed(search: &str, program: &str) -> bool {
@@ -80,8 +86,10 @@ mod tests {
 
     #[test]
     fn packages_are_named_once_and_only_when_missing() {
-        assert!(missing(|_| true).is_empty());
-        let packages = missing(|program| !["nsenter", "unshare", "protoc"].contains(&program));
+        assert!(missing(true, |_| true).is_empty());
+        assert_eq!(missing(true, |p| p != "apparmor_parser"), BTreeSet::from(["apparmor"]));
+        let packages =
+            missing(false, |program| !["nsenter", "unshare", "protoc"].contains(&program));
         assert_eq!(packages, BTreeSet::from(["protobuf-compiler", "util-linux"]));
     }
 }
