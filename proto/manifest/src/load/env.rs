@@ -8,6 +8,9 @@ use crate::yaml::syntax;
 /// Most bytes that the values of one file may grow to by references.
 const MAX_VALUES: usize = 4 << 20;
 
+/// Longest key in bytes: what a YAML key may have, since these become such keys.
+const MAX_KEY: usize = 256;
+
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EnvFormat {
@@ -108,6 +111,9 @@ impl<'a> Reader<'a> {
 
     fn is_key(&self, key: &str) -> bool {
         let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if key.len() > MAX_KEY {
+            return false;
+        }
         match self.format {
             EnvFormat::Labels => {
                 !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic() && b != b'#')

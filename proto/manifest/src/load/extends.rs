@@ -32,8 +32,14 @@ pub(crate) fn extend(
     if wanted.is_empty() || !session.charge(root) {
         return;
     }
-    let mut extender =
-        Extender { session, base_dir, variables, services: BTreeMap::new(), done: BTreeMap::new() };
+    let mut extender = Extender {
+        session,
+        main: path,
+        base_dir,
+        variables,
+        services: BTreeMap::new(),
+        done: BTreeMap::new(),
+    };
     extender.add_services(path, root);
     let mut finished: BTreeMap<String, Node> = BTreeMap::new();
     for name in wanted {
@@ -53,6 +59,8 @@ pub(crate) fn extend(
 
 struct Extender<'e, 'a> {
     session: &'e mut Session<'a>,
+    /// The file whose services are being resolved.
+    main: &'e Path,
     base_dir: &'e Path,
     variables: &'e Variables,
     /// Services as written, by file; a file that cannot be read has none.
@@ -109,8 +117,8 @@ impl Extender<'_, '_> {
         let (base_path, base_name, at) = self.target(path, &extends, &field)?;
         let id = (base_path.clone(), base_name.clone());
         if let Some(start) = chain.iter().position(|link| *link == id) {
-            let names = chain.iter().skip(start).map(|(_, name)| name.as_str());
-            let cycle: Vec<&str> = names.chain([base_name.as_str()]).collect();
+            let links = chain.iter().skip(start).chain([&id]);
+            let cycle: Vec<String> = links.map(|(file, name)| self.shown(file, name)).collect();
             self.session.refuse(at, field, format!("extends itself: {}", cycle.join(" → ")));
             return None;
         }
@@ -149,6 +157,9 @@ impl Extender<'_, '_> {
         if let Value::Scalar { text, .. } = &extends.value.value {
             return Some((path.to_owned(), text.clone(), at));
         }
+        if !self.session.only_keys(&extends.value, field, &["service", "file"]) {
+            return None;
+        }
         let service = text_of(extends.value.get("service"));
         let Some((service, at)) = service else {
             let message = "expected a service name, or a map with `service` and `file`";
@@ -165,6 +176,14 @@ impl Extender<'_, '_> {
         }
         let directory = self.session.directory_of(file_at.file);
         Some((resolve(&directory, Path::new(&file)), service, at))
+    }
+
+    /// A service of a chain; with its file where that is another one than the first.
+    fn shown(&self, file: &Path, name: &str) -> String {
+        if file == self.main {
+            return name.to_owned();
+        }
+        format!("{} {name}", self.session.display(file))
     }
 
     fn read(&mut self, path: &Path, at: Position, field: &str) {

@@ -3,7 +3,7 @@
 use super::env::{EnvEntry, EnvFormat, parse_env};
 use super::files::{FileKind, resolve};
 use super::interpolate::Variables;
-use super::merge::pairs;
+use super::merge::{Bare, pairs};
 use super::paths::{for_each_entry, get_mut, take};
 use super::session::Session;
 use crate::node::{Entry, Node, Position, Value};
@@ -50,13 +50,13 @@ impl Folder<'_, '_> {
     fn service(&mut self, service: &mut Entry) {
         let path = format!("services.{}", service.key);
         let node = &mut service.value;
-        for (from, to, format) in [
-            ("env_file", "environment", EnvFormat::Usual),
-            ("label_file", "labels", EnvFormat::Labels),
+        for (from, to, format, bare) in [
+            ("env_file", "environment", EnvFormat::Usual, Bare::Variable),
+            ("label_file", "labels", EnvFormat::Labels, Bare::Empty),
         ] {
             if let Some(files) = take(node, from) {
                 let wanted = self.wanted(&files.value, &format!("{path}.{from}"), format);
-                self.fold_into(node, &files, to, wanted);
+                self.fold_into(node, &files, (to, bare), wanted);
             }
         }
         if let Some(environment) = get_mut(node, "environment") {
@@ -137,7 +137,13 @@ impl Folder<'_, '_> {
     }
 
     /// Puts what the files hold under the keys that `node` has at `to` already.
-    fn fold_into(&mut self, node: &mut Node, files: &Entry, to: &str, wanted: Vec<Wanted>) {
+    fn fold_into(
+        &mut self,
+        node: &mut Node,
+        files: &Entry,
+        (to, bare): (&str, Bare),
+        wanted: Vec<Wanted>,
+    ) {
         let mut folded: BTreeMap<String, (String, Position)> = BTreeMap::new();
         for file in wanted {
             let entries = self.entries(&file);
@@ -152,7 +158,7 @@ impl Folder<'_, '_> {
             return;
         }
         let (key_at, explicit) = match take(node, to) {
-            Some(entry) => (entry.key_at, pairs(entry.value, '=')),
+            Some(entry) => (entry.key_at, pairs(entry.value, bare)),
             None => (files.key_at, Node { value: Value::Null, at: files.value.at }),
         };
         let mut entries = match explicit.value {

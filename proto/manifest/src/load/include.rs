@@ -50,6 +50,9 @@ fn one(
     scope: &Scope<'_>,
     chain: &mut Vec<PathBuf>,
 ) -> Option<Node> {
+    if !session.only_keys(item, field, &["path", "project_directory", "env_file"]) {
+        return None;
+    }
     let paths = paths(
         session,
         if item.get("path").is_some() { item.get("path") } else { Some(item) },

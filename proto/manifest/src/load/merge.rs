@@ -19,7 +19,7 @@ pub(crate) fn merge(base: Node, over: Node, path: &mut Vec<String>, marks: &Mark
         return over;
     }
     let (base, over) = match rule {
-        Rule::Pairs { separator } => (pairs(base, separator), pairs(over, separator)),
+        Rule::Pairs(bare) => (pairs(base, bare), pairs(over, bare)),
         Rule::Names => (names(base, path), names(over, path)),
         Rule::Items(_) => (one_item(base), one_item(over)),
         Rule::Usual | Rule::Replace => (base, over),
@@ -32,7 +32,7 @@ pub(crate) fn merge(base: Node, over: Node, path: &mut Vec<String>, marks: &Mark
         (Value::List(base), Value::List(over)) => {
             let key = match rule {
                 Rule::Items(key) => key,
-                Rule::Usual | Rule::Pairs { .. } | Rule::Names | Rule::Replace => whole,
+                Rule::Usual | Rule::Pairs(_) | Rule::Names | Rule::Replace => whole,
             };
             Node { value: Value::List(merge_lists(base, over, key)), at }
         }
@@ -57,6 +57,15 @@ pub(crate) fn drop_resets(node: &mut Node, marks: &Marks) {
     }
 }
 
+/// What a `KEY` without a value stands for.
+#[derive(Clone, Copy)]
+pub(crate) enum Bare {
+    /// The variable of that name, filled in later.
+    Variable,
+    /// Empty text.
+    Empty,
+}
+
 /// How the value at one path merges.
 #[derive(Clone, Copy)]
 enum Rule {
@@ -64,8 +73,8 @@ enum Rule {
     Usual,
     /// The later value wins whole.
     Replace,
-    /// A map, or a list of `KEY<separator>value`.
-    Pairs { separator: char },
+    /// A map, or a list of `KEY=value`.
+    Pairs(Bare),
     /// A map, or a list of its keys.
     Names,
     /// A list, or one item of it; items with the same key replace each other.
@@ -81,9 +90,10 @@ fn rule(path: &[String]) -> Rule {
         ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => {
             Rule::Replace
         }
-        ["services", _, "environment" | "annotations" | "sysctls"]
-        | ["services", _, "build", "args"]
-        | [.., "labels"] => Rule::Pairs { separator: '=' },
+        ["services", _, "environment"] | ["services", _, "build", "args"] => {
+            Rule::Pairs(Bare::Variable)
+        }
+        ["services", _, "annotations" | "sysctls"] | [.., "labels"] => Rule::Pairs(Bare::Empty),
         ["services", _, "depends_on" | "networks"] => Rule::Names,
         ["services", _, "ports"] => Rule::Items(port_key),
         ["services", _, "volumes"] => Rule::Items(volume_key),
@@ -166,7 +176,7 @@ fn merge_lists(base: Vec<Node>, over: Vec<Node>, key: fn(&Node) -> String) -> Ve
 }
 
 /// A list of `KEY=value` as a map. A list with other things in it stays, for the schema to refuse.
-pub(crate) fn pairs(node: Node, separator: char) -> Node {
+pub(crate) fn pairs(node: Node, bare: Bare) -> Node {
     let Value::List(items) = &node.value else {
         return node;
     };
@@ -176,9 +186,14 @@ pub(crate) fn pairs(node: Node, separator: char) -> Node {
         let Value::Scalar { text, .. } = &item.value else {
             return node;
         };
-        let (key, value) = match text.split_once(separator) {
-            Some((key, value)) => (key, Value::Scalar { text: value.to_owned(), plain: false }),
-            None => (text.as_str(), Value::Null),
+        let (key, value) = match (text.split_once('='), bare) {
+            (Some((key, value)), _) => {
+                (key, Value::Scalar { text: value.to_owned(), plain: false })
+            }
+            (None, Bare::Variable) => (text.as_str(), Value::Null),
+            (None, Bare::Empty) => {
+                (text.as_str(), Value::Scalar { text: String::new(), plain: false })
+            }
         };
         let value = Node { value, at: item.at };
         let entry = Entry { key: key.to_owned(), key_at: item.at, value };
@@ -332,6 +347,7 @@ mod tests {
         service("environment: [A=1, B=2]", "environment: [B=3, C]", result);
         service("labels: {a: 1}", "labels: [a=2]", "labels: {a: \"2\"}");
         service("environment: {A: 1}", "environment: {A: }", "environment: {A: }");
+        service("labels: [a]", "labels: [b=1]", "labels: {a: '', b: '1'}");
     }
 
     #[test]

@@ -27,3 +27,19 @@ pub fn check_resolved(compose: &Node, problems: &mut Problems) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse_document;
+
+    #[test]
+    fn leftovers_are_named() {
+        let text = "include: [x]\nservices:\n  a: {env_file: x, image: y}\n  b: {extends: a}\n";
+        let mut problems = Problems::default();
+        check_resolved(&parse_document(text, "f").unwrap(), &mut problems);
+        let paths: Vec<_> = problems.errors.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["include", "services.a.env_file", "services.b.extends"]);
+        assert!(problems.errors.iter().all(|p| p.code == ErrorCode::EnvFileUnresolved));
+    }
+}

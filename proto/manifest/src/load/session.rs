@@ -86,6 +86,21 @@ impl<'a> Session<'a> {
         self.error(Problem::invalid(at, path, Reason::Format, message));
     }
 
+    /// Refuses the keys of a map that are not in `known`; `true` when there are none.
+    pub(crate) fn only_keys(&mut self, node: &Node, path: &str, known: &[&str]) -> bool {
+        let Value::Map(entries) = &node.value else {
+            return true;
+        };
+        let mut unknown =
+            entries.iter().filter(|entry| !known.contains(&entry.key.as_str())).peekable();
+        let is_clean = unknown.peek().is_none();
+        for entry in unknown {
+            let path = format!("{path}.{}", entry.key);
+            self.error(Problem::invalid(entry.key_at, path, Reason::Unknown, "unknown field"));
+        }
+        is_clean
+    }
+
     /// A file's path as users see it: relative to where they are if it is below.
     pub(crate) fn display(&self, path: &Path) -> String {
         let shown = path.strip_prefix(self.current_dir).unwrap_or(path);
