@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compile;
 mod emit;
 mod load;
 mod mask;
@@ -13,6 +14,10 @@ pub mod node;
 mod problem;
 mod yaml;
 
+pub use compile::{
+    ALLOW_LABEL, DEFAULT_BIND_PATHS, Field, Input, Outcome, PathKind, Treatment, compile,
+    gated_fields,
+};
 pub use emit::emit;
 pub use load::{
     FileKind, Files, LoadOptions, Loaded, MemFiles, NameChoice, Variables, check_resolved, load,

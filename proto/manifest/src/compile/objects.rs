@@ -1,0 +1,168 @@
+//! Secrets and configs: what the top level declares and what services refer to.
+//!
+//! They are checked in full; no version runs them yet, so nothing of them reaches a spec.
+
+use super::cx::{Cx, Fields, Item, Place, Spot};
+use super::networks::external;
+use super::schema::{Key, Schema, compose, h, nearest, r};
+use crate::{Problem, Reason};
+use jaco_model::ErrorCode;
+use std::collections::BTreeMap;
+
+const STORED: &str = "JACO stores them itself; use file, environment or content";
+const KEYS: &[Key] = &[
+    h("content"),
+    r("driver", STORED),
+    r("driver_opts", STORED),
+    h("environment"),
+    h("external"),
+    h("file"),
+    h("labels"),
+    h("name"),
+    r("template_driver", STORED),
+];
+const OBJECT: Schema = compose(KEYS);
+const REFERENCE: Schema = compose(&[h("gid"), h("mode"), h("source"), h("target"), h("uid")]);
+
+/// Secret or config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Secret,
+    Config,
+}
+
+/// One name under `secrets` or `configs` of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub(super) kind: Kind,
+    pub(super) source: String,
+}
+
+/// Names of the declared objects.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    secrets: BTreeMap<String, Place>,
+    configs: BTreeMap<String, Place>,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Kind::Secret => "secret",
+            Kind::Config => "config",
+        }
+    }
+}
+
+/// Decodes the top level's `secrets` and `configs`.
+pub(super) fn decode_declared(cx: &mut Cx, root: &Fields<'_>) -> Declared {
+    Declared {
+        secrets: objects(cx, root, "secrets", Kind::Secret),
+        configs: objects(cx, root, "configs", Kind::Config),
+    }
+}
+
+fn objects(cx: &mut Cx, root: &Fields<'_>, key: &str, kind: Kind) -> BTreeMap<String, Place> {
+    let mut places = BTreeMap::new();
+    let Some(item) = root.get(key) else { return places };
+    for (name, place, value) in item.entries(cx) {
+        declared(cx, kind, &place, &value);
+        places.insert(name.to_owned(), place);
+    }
+    places
+}
+
+fn declared(cx: &mut Cx, kind: Kind, place: &Place, item: &Item<'_>) {
+    let fields = item.map(cx, &OBJECT);
+    let external = fields.get("external").and_then(|item| external(cx, &item)).is_some();
+    let sources: Vec<_> =
+        ["file", "environment", "content"].into_iter().filter(|key| fields.has(key)).collect();
+    for key in ["file", "environment", "name"] {
+        fields.word(cx, key);
+    }
+    fields.string(cx, "content");
+    fields.pairs(cx, "labels");
+    match (external, sources.as_slice()) {
+        (true, []) | (false, [_]) => {}
+        (true, [source, ..]) => {
+            let message = format!("external and {source} exclude each other");
+            cx.fail(place, Reason::Conflict, message);
+        }
+        (false, []) => {
+            let message = "needs one of file, environment, content or external: true";
+            cx.fail(place, Reason::Required, message);
+        }
+        (false, [first, second, ..]) => {
+            let message = format!("{first} and {second} exclude each other");
+            cx.fail(place, Reason::Conflict, message);
+        }
+    }
+    if kind == Kind::Secret && !external && sources == ["content"] {
+        cx.warn(place, "the secret's content is readable in the file itself");
+    }
+}
+
+/// Decodes `secrets` and `configs` of a service.
+pub(super) fn decode_references(cx: &mut Cx, fields: &Fields<'_>) -> Vec<Spot<Reference>> {
+    let mut references = Vec::new();
+    for (key, kind) in [("secrets", Kind::Secret), ("configs", Kind::Config)] {
+        let Some(item) = fields.get(key) else { continue };
+        for entry in item.list(cx) {
+            references.extend(reference(cx, kind, &entry).map(|reference| entry.spot(reference)));
+        }
+    }
+    references
+}
+
+fn reference(cx: &mut Cx, kind: Kind, item: &Item<'_>) -> Option<Reference> {
+    if !item.is_map() {
+        return Some(Reference { kind, source: item.word(cx)? });
+    }
+    let fields = item.map(cx, &REFERENCE);
+    let target = fields.word(cx, "target");
+    if kind == Kind::Config && target.as_ref().is_some_and(|target| !target.starts_with('/')) {
+        let message = "the target of a config must be an absolute path";
+        cx.fail(&item.place, Reason::Format, message);
+    }
+    fields.int(cx, "uid", 0..=i64::from(u32::MAX));
+    fields.int(cx, "gid", 0..=i64::from(u32::MAX));
+    if let Some(item) = fields.get("mode") {
+        item.file_mode(cx);
+    }
+    Some(Reference { kind, source: fields.require(cx, "source")?.word(cx)? })
+}
+
+impl Declared {
+    /// Checks that every reference is declared, and says that this version does not mount them.
+    pub(super) fn check(&self, cx: &mut Cx, reference: &Spot<Reference>) {
+        let Reference { kind, source } = &reference.value;
+        if self.require(cx, *kind, source, &reference.place) {
+            cx.later(&reference.place, &format!("a {}", kind.word()));
+        }
+    }
+
+    /// Whether an object is declared; if not, it is reported.
+    pub(super) fn require(&self, cx: &mut Cx, kind: Kind, name: &str, place: &Place) -> bool {
+        let (declared, code) = match kind {
+            Kind::Secret => (&self.secrets, ErrorCode::UnknownSecret),
+            Kind::Config => (&self.configs, ErrorCode::UnknownConfig),
+        };
+        if declared.contains_key(name) {
+            return true;
+        }
+        let word = kind.word();
+        let names: Vec<&str> = declared.keys().map(String::as_str).collect();
+        let message = format!("{word} \"{name}\" is not declared{}", listing(&names));
+        let mut problem = Problem::new(code, place.at, &place.path, message)
+            .with(word, name)
+            .with("declared", names.join(", "));
+        problem.suggestion = nearest(name, names);
+        cx.push(problem);
+        false
+    }
+}
+
+/// `, declared are a and b`, or nothing.
+pub(super) fn listing(names: &[&str]) -> String {
+    if names.is_empty() { String::new() } else { format!(", declared: {}", names.join(", ")) }
+}

@@ -1,0 +1,111 @@
+//! Routes against services, secrets and each other.
+
+use super::cx::{Cx, Spot};
+use super::graph::unknown_service;
+use super::objects::{Declared, Kind};
+use super::routes::Route;
+use super::service_index::Services;
+use crate::{Problem, Reason};
+use jaco_model::ErrorCode;
+use jaco_model::spec::NetworkMode;
+use std::collections::BTreeMap;
+
+/// Routes of one source; sources come with the strongest first.
+pub(super) type Source = Vec<Route>;
+
+/// Merges the sources by (domain, path) and checks what is left.
+pub(super) fn check(
+    cx: &mut Cx,
+    sources: Vec<Source>,
+    services: &Services<'_>,
+    objects: &Declared,
+    acme: bool,
+) {
+    let mut kept: Vec<Route> = Vec::new();
+    for source in sources {
+        let stronger: Vec<(String, String)> = kept.iter().map(key).collect();
+        for route in source {
+            if !stronger.contains(&key(&route)) {
+                kept.push(route);
+            }
+        }
+    }
+    check_unique(cx, &kept);
+    check_tls(cx, &kept, acme);
+    for route in &kept {
+        check_service(cx, route, services);
+        for (kind, names) in [(Kind::Secret, &route.secrets), (Kind::Config, &route.configs)] {
+            for name in names {
+                objects.require(cx, kind, &name.value, &name.place);
+            }
+        }
+        cx.later(&route.place, "a route");
+    }
+}
+
+fn key(route: &Route) -> (String, String) {
+    (route.domain.value.clone(), route.path.value.clone())
+}
+
+fn check_unique(cx: &mut Cx, routes: &[Route]) {
+    for (index, route) in routes.iter().enumerate() {
+        let Some(first) = routes[..index].iter().find(|other| key(other) == key(route)) else {
+            continue;
+        };
+        let domain = &route.domain.value;
+        if !route.path.value.is_empty() {
+            let message = format!("{domain}{} is routed twice", route.path.value);
+            cx.fail(&route.path.place, Reason::Conflict, message);
+            continue;
+        }
+        let message = format!("{domain} has two routes without path");
+        let place = &route.domain.place;
+        cx.push(
+            Problem::new(ErrorCode::RouteMultipleCatchall, place.at, &place.path, message)
+                .with("domain", domain)
+                .with("services", services_of([first, route])),
+        );
+    }
+}
+
+fn services_of<'r>(routes: impl IntoIterator<Item = &'r Route>) -> String {
+    let names = routes.into_iter().filter_map(|route| route.service.as_ref());
+    names.map(|service| service.value.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn check_tls(cx: &mut Cx, routes: &[Route], acme: bool) {
+    let default = if acme { "auto" } else { "off" };
+    let mode = |route: &Route| {
+        route.tls.as_ref().map_or_else(|| default.to_owned(), |tls| tls.value.clone())
+    };
+    let mut first: BTreeMap<&str, &Route> = BTreeMap::new();
+    for route in routes {
+        let domain = route.domain.value.as_str();
+        let known = *first.entry(domain).or_insert(route);
+        if mode(known) == mode(route) {
+            continue;
+        }
+        let message = format!("{domain} has two TLS modes: {} and {}", mode(known), mode(route));
+        let place = route.tls.as_ref().map_or(&route.domain.place, |tls| &tls.place);
+        cx.push(
+            Problem::new(ErrorCode::RouteTlsMixed, place.at, &place.path, message)
+                .with("domain", domain)
+                .with("services", services_of([known, route])),
+        );
+    }
+}
+
+fn check_service(cx: &mut Cx, route: &Route, services: &Services<'_>) {
+    let Some(Spot { value: name, place }) = &route.service else { return };
+    let Some(draft) = services.enabled(name) else {
+        return cx.push(unknown_service(name.as_str(), place, services));
+    };
+    if draft.container.network_mode != NetworkMode::Networks {
+        let message = format!("{name} has no network of its own, a route cannot reach it");
+        return cx.fail(place, Reason::Conflict, message);
+    }
+    if draft.deploy.is_job() || draft.options.is_job() {
+        let message = format!("{name} is a job, a route cannot reach it");
+        cx.fail(place, Reason::Conflict, message);
+    }
+}

@@ -1,0 +1,209 @@
+//! Routes: checked in full here, served by no version yet.
+
+use super::cx::{Cx, Fields, Item, Place, Spot};
+use super::route_options;
+use super::schema::{Key, Schema, closed, h, r};
+use crate::{Problem, Reason};
+use jaco_model::ServiceName;
+
+const ROUTE: &[Key] = &[
+    h("access_log"),
+    h("acme_passthrough"),
+    h("basic_auth"),
+    h("body_limit"),
+    h("challenge"),
+    r("compose_service", "no such key; make service equal the compose service"),
+    h("compress"),
+    h("domain"),
+    h("error_pages"),
+    h("headers"),
+    h("host_header"),
+    h("hsts"),
+    h("https_redirect"),
+    h("ip_allow"),
+    h("ip_deny"),
+    h("lb"),
+    h("maintenance"),
+    h("max_concurrent"),
+    h("methods"),
+    h("path"),
+    h("port"),
+    h("rate_limit"),
+    h("redirect"),
+    h("service"),
+    h("shared_with"),
+    h("sticky"),
+    h("strip_path"),
+    h("timeouts"),
+    h("tls"),
+    h("tls_pending"),
+    h("upstream_protocol"),
+    h("verify"),
+];
+const SCHEMA: Schema = closed(ROUTE);
+
+/// What other routes and services are checked against.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) place: Place,
+    pub(super) domain: Spot<String>,
+    pub(super) path: Spot<String>,
+    pub(super) service: Option<Spot<ServiceName>>,
+    pub(super) tls: Option<Spot<String>>,
+    /// Names of secrets and configs the options refer to.
+    pub(super) secrets: Vec<Spot<String>>,
+    pub(super) configs: Vec<Spot<String>>,
+}
+
+/// Decodes the `routes` of jaco.yaml or of the top-level `x-jaco`.
+pub(super) fn decode(cx: &mut Cx, fields: &Fields<'_>) -> Vec<Route> {
+    let Some(item) = fields.get("routes") else { return Vec::new() };
+    item.list(cx).iter().filter_map(|item| route(cx, item, None)).collect()
+}
+
+/// Decodes the `routes` of a service's own `x-jaco`, which name no service.
+pub(super) fn decode_of_service(
+    cx: &mut Cx,
+    fields: &Fields<'_>,
+    service: &ServiceName,
+) -> Vec<Route> {
+    let Some(item) = fields.get("routes") else { return Vec::new() };
+    item.list(cx).iter().filter_map(|item| route(cx, item, Some(service))).collect()
+}
+
+fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Route> {
+    let fields = item.map(cx, &SCHEMA);
+    let named = fields.get("service");
+    if let (Some(_), Some(item)) = (owner, &named) {
+        let message = "a route inside a service belongs to that service; leave service out";
+        cx.fail(&item.place, Reason::Conflict, message);
+    }
+    let service = match owner {
+        Some(owner) => Some(item.spot(owner.clone())),
+        None => named.as_ref().and_then(|item| Some(item.spot(ServiceName::new(item.word(cx)?)))),
+    };
+    let references = route_options::decode(cx, &fields);
+    check_target(cx, &fields, service.is_some() || named.is_some(), references.answers);
+    let domain_item = fields.require(cx, "domain")?;
+    let domain = domain(cx, &domain_item)?;
+    let path = fields.get("path");
+    let path_text = match &path {
+        Some(item) => route_path(cx, item)?,
+        None => String::new(),
+    };
+    check_challenge(cx, &fields, &domain);
+    let route = Route {
+        place: item.place.clone(),
+        path: Spot::new(path_text, path.as_ref().map_or(&item.place, |item| &item.place)),
+        service,
+        tls: fields.get("tls").and_then(|item| Some(item.spot(item.word(cx)?))),
+        domain: domain_item.spot(domain),
+        secrets: references.secrets,
+        configs: references.configs,
+    };
+    check_redirect_loop(cx, &fields, &route);
+    Some(route)
+}
+
+/// A route leads to a port of a service, or answers by itself.
+fn check_target(cx: &mut Cx, fields: &Fields<'_>, has_service: bool, answers: bool) {
+    let port = fields.get("port");
+    if let Some(item) = &port {
+        item.port(cx);
+    }
+    if answers {
+        return;
+    }
+    for (key, there) in [("service", has_service), ("port", port.is_some())] {
+        if !there {
+            let message = format!("{key} is required unless redirect or maintenance: true is set");
+            cx.fail(&fields.place, Reason::Required, message);
+        }
+    }
+}
+
+/// Lower case, no trailing dot, one leftmost wildcard at most.
+fn domain(cx: &mut Cx, item: &Item<'_>) -> Option<String> {
+    let text = item.word(cx)?;
+    let lower = text.to_lowercase();
+    let domain = lower.trim_end_matches('.');
+    let fault = domain_fault(domain);
+    if let Some(fault) = fault {
+        cx.fail(&item.place, Reason::Format, format!("\"{text}\" is not a domain: {fault}"));
+        return None;
+    }
+    Some(domain.to_owned())
+}
+
+fn domain_fault(domain: &str) -> Option<&'static str> {
+    if domain.contains("://") {
+        return Some("leave the scheme out");
+    }
+    if domain.contains('/') {
+        return Some("a path goes into path");
+    }
+    if domain.parse::<std::net::IpAddr>().is_ok() {
+        return Some("an address has no certificate");
+    }
+    if domain.contains(':') {
+        return Some("leave the port out");
+    }
+    let bare = domain.strip_prefix("*.").unwrap_or(domain);
+    if bare.contains('*') {
+        return Some("only the leftmost label may be a wildcard");
+    }
+    let label = |label: &str| {
+        let legal = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len())
+            && label.chars().all(legal)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if bare.len() > 253 || !bare.split('.').all(label) {
+        return Some("each label has 1 to 63 letters, digits or dashes");
+    }
+    (!bare.contains('.')).then_some("it needs at least two labels")
+}
+
+/// An absolute prefix without query and `..`; `/` is the catch-all.
+fn route_path(cx: &mut Cx, item: &Item<'_>) -> Option<String> {
+    let text = item.text(cx)?;
+    let fault = if !text.is_empty() && !text.starts_with('/') {
+        Some("starts with /")
+    } else if text.contains(['?', '#']) {
+        Some("has no query")
+    } else if text.split('/').any(|part| part == "..") {
+        Some("has no ..")
+    } else {
+        None
+    };
+    if let Some(fault) = fault {
+        cx.fail(&item.place, Reason::Format, format!("a path {fault}, got \"{text}\""));
+        return None;
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+fn check_challenge(cx: &mut Cx, fields: &Fields<'_>, domain: &str) {
+    let Some(item) = fields.get("challenge") else { return };
+    let Some(text) = item.word(cx) else { return };
+    let provider = text.strip_prefix("dns:").filter(|name| !name.is_empty());
+    if !matches!(text.as_str(), "http" | "dns") && provider.is_none() {
+        cx.unknown_word(&item.place, &text, &["http", "dns", "dns:<provider>"]);
+    } else if text == "http" && domain.starts_with("*.") {
+        cx.fail(&item.place, Reason::Conflict, "a wildcard certificate needs challenge dns");
+    }
+}
+
+fn check_redirect_loop(cx: &mut Cx, fields: &Fields<'_>, route: &Route) {
+    let Some(item) = fields.get("redirect") else { return };
+    let to = if item.is_map() { item.node.get("to") } else { Some(item.node) };
+    let Some(crate::node::Value::Scalar { text, .. }) = to.map(|node| &node.value) else { return };
+    let here = format!("{}{}", route.domain.value, route.path.value);
+    let there = text.trim_start_matches("https://").trim_end_matches('/');
+    if there == here {
+        let message = format!("{text} leads back to this route");
+        let place = &item.place;
+        cx.push(Problem::invalid(place.at, &place.path, Reason::Conflict, message));
+    }
+}

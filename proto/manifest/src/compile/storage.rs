@@ -1,0 +1,75 @@
+//! Mounts of all services against the declared volumes.
+
+use super::cx::{Cx, Place, Spot};
+use super::mounts::MountDraft;
+use super::objects::listing;
+use super::schema::nearest;
+use super::service::Draft;
+use super::service_index::Services;
+use super::volumes;
+use crate::Problem;
+use jaco_model::spec::{Mount, MountKind, VolumeSpec};
+use jaco_model::{DeploymentName, ErrorCode};
+use std::collections::BTreeMap;
+
+/// All volumes of a deployment: declared ones, and those made of relative paths.
+pub(super) fn volumes(
+    deployment: &DeploymentName,
+    declared: BTreeMap<String, Spot<VolumeSpec>>,
+    services: &Services<'_>,
+) -> BTreeMap<String, VolumeSpec> {
+    let mut volumes: BTreeMap<String, VolumeSpec> =
+        declared.into_iter().map(|(key, spot)| (key, spot.value)).collect();
+    for spot in services.iter().flat_map(|draft| &draft.mounts) {
+        let MountDraft { mount, made_from, labels } = &spot.value;
+        if let Some(slug) = made_from {
+            volumes.entry(slug.clone()).or_insert_with(|| volumes::plain(deployment, slug));
+        }
+        if let MountKind::Volume { volume, .. } = &mount.kind
+            && let Some(volume) = volumes.get_mut(volume).filter(|volume| !volume.external)
+        {
+            let more = labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+            volume.labels.extend(more);
+        }
+    }
+    volumes
+}
+
+/// The mounts of one service, with those it copies by `volumes_from`.
+pub(super) fn mounts(
+    cx: &mut Cx,
+    draft: &Draft,
+    services: &Services<'_>,
+    volumes: &BTreeMap<String, VolumeSpec>,
+) -> Vec<Mount> {
+    for spot in &draft.mounts {
+        check_declared(cx, spot, volumes);
+    }
+    let mut mounts: Vec<Mount> = draft.mounts.iter().map(|spot| spot.value.mount.clone()).collect();
+    for from in &draft.volumes_from {
+        let Some(source) = services.enabled(&from.value.service) else { continue };
+        for spot in &source.mounts {
+            let mut mount = spot.value.mount.clone();
+            mount.read_only |= from.value.read_only;
+            if mounts.iter().all(|own| own.target != mount.target) {
+                mounts.push(mount);
+            }
+        }
+    }
+    mounts
+}
+
+fn check_declared(cx: &mut Cx, spot: &Spot<MountDraft>, volumes: &BTreeMap<String, VolumeSpec>) {
+    let MountKind::Volume { volume, .. } = &spot.value.mount.kind else { return };
+    if volumes.contains_key(volume) {
+        return;
+    }
+    let names: Vec<&str> = volumes.keys().map(String::as_str).collect();
+    let message = format!("volume \"{volume}\" is not declared{}", listing(&names));
+    let Place { at, path } = &spot.place;
+    let mut problem = Problem::new(ErrorCode::UnknownVolume, *at, path, message)
+        .with("volume", volume)
+        .with("declared", names.join(", "));
+    problem.suggestion = nearest(volume, names);
+    cx.push(problem);
+}
