@@ -1,3 +1,25 @@
-//! HTTP API: decode, command or query, encode.
+//! The HTTP API: decode, command or query, encode.
+//!
+//! Handlers read the replicated state or propose a command; they never decide. What they need
+//! from the rest of the daemon is one trait, [`Backend`], so that this crate knows neither raft
+//! nor Docker. It listens on a unix socket, whose callers count as local administrators.
 
 #![forbid(unsafe_code)]
+
+mod answer;
+mod apply;
+mod backend;
+mod caller;
+mod change;
+mod detail;
+mod logs;
+mod look;
+mod rows;
+mod server;
+mod stream;
+mod target;
+mod wait;
+
+pub use backend::{Backend, BoxFuture, LogQuery, LogStream, Membership, ResolvedImage};
+pub use caller::Caller;
+pub use server::{Error, serve};

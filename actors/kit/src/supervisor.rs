@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What the end of an actor means.
 pub enum Critical {
@@ -41,7 +42,7 @@ pub struct Supervisor {
 struct Shared {
     actors: BTreeMap<&'static str, Critical>,
     stopping: bool,
-    exit: Option<u8>,
+    exit: watch::Sender<Option<u8>>,
 }
 
 /// Wait before a rebuild, so that an actor that fails at once does not spin.
@@ -73,22 +74,29 @@ impl Supervisor {
         self.shared.borrow_mut().stopping = true;
     }
 
-    /// The exit code asked for by an actor whose durable state is in doubt.
-    pub fn exit_code(&self) -> Option<u8> {
-        self.shared.borrow().exit
+    /// Resolves with the exit code once an actor stops whose durable state is in doubt.
+    pub fn ended(&self) -> impl Future<Output = u8> + Unpin + use<> {
+        let mut exit = self.shared.borrow().exit.subscribe();
+        Box::pin(async move {
+            let code = exit.wait_for(Option::is_some).await.ok().and_then(|code| *code);
+            match code {
+                Some(code) => code,
+                // The supervisor is gone, and with it everyone who could end the process.
+                None => std::future::pending().await,
+            }
+        })
     }
 
     /// Called by a shell that has stopped.
     pub fn stopped(&self, name: &'static str) {
-        let mut shared = self.shared.borrow_mut();
+        let shared = self.shared.borrow();
         if shared.stopping {
             return;
         }
         match shared.actors.get(name) {
             Some(&Critical::Exit(code)) => {
-                shared.exit = Some(code);
                 tracing::error!(actor = name, "actor stopped, ending the daemon");
-                actix::System::current().stop_with_code(i32::from(code));
+                shared.exit.send_replace(Some(code));
             }
             Some(Critical::Rebuild(_)) => {
                 tracing::warn!(actor = name, "actor stopped, building a new one");

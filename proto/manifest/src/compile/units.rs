@@ -3,7 +3,7 @@
 use jaco_model::Millis;
 
 /// `1h30m`, `500ms`, `1.5s`, `7d`, or a lone `0`.
-pub(super) fn duration(text: &str) -> Option<Millis> {
+pub fn duration(text: &str) -> Option<Millis> {
     if text == "0" {
         return Some(Millis(0));
     }
@@ -30,7 +30,7 @@ pub(super) fn duration(text: &str) -> Option<Millis> {
 }
 
 /// `1g`, `512m`, `10MiB`, `1.5gb`, or bytes. Units are powers of 1024, as Docker reads them.
-pub(super) fn size(text: &str) -> Option<i64> {
+pub fn size(text: &str) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);

@@ -81,7 +81,7 @@ pub struct ContainerSpec {
 }
 
 /// When the image reference is looked up in a registry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PullPolicy {
     /// Look the reference up at each apply and pull even when a copy is present.

@@ -1,0 +1,101 @@
+//! What the API needs from the rest of the daemon.
+
+use futures_util::Stream;
+use jaco_model::command::{ApplyDeployment, Envelope, Reply};
+use jaco_model::entity::{ImagePin, Instance};
+use jaco_model::spec::PullPolicy;
+use jaco_model::view::{InitView, LogLine, PlanView, VersionView};
+use jaco_model::{Fault, InstanceId, NodeId, NodeName, WallMs};
+use jaco_state::State;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Log lines as they come; the stream ends when there is nothing more to follow.
+pub type LogStream = Pin<Box<dyn Stream<Item = Result<LogLine, Fault>> + Send>>;
+
+/// Whether this daemon is part of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// No marker file: `cluster init` comes first.
+    Uninitialized,
+    /// A member.
+    Member {
+        /// This node.
+        node: NodeId,
+        /// The leader, while there is one.
+        leader: Option<NodeId>,
+    },
+}
+
+/// An image that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// The pin.
+    pub pin: ImagePin,
+    /// What the user should know, such as that the registry could not be asked.
+    pub warning: Option<String>,
+}
+
+/// Which log lines are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Go on with new lines.
+    pub follow: bool,
+    /// Only lines from then on.
+    pub since: Option<WallMs>,
+    /// Only lines before then.
+    pub until: Option<WallMs>,
+    /// Only the last lines; `None` is all.
+    pub tail: Option<u64>,
+}
+
+/// The rest of the daemon. One value serves all requests, from any thread.
+pub trait Backend: Send + Sync + 'static {
+    /// The daemon's version.
+    fn version(&self) -> VersionView;
+
+    /// Whether this daemon is part of a cluster, and changes of that.
+    fn membership(&self) -> watch::Receiver<Membership>;
+
+    /// The replicated state, and every new one.
+    fn state(&self) -> watch::Receiver<Arc<State>>;
+
+    /// The wall clock.
+    fn now(&self) -> WallMs;
+
+    /// Makes this daemon the first member of a new cluster.
+    fn init(&self, name: Option<String>) -> BoxFuture<Result<InitView, Fault>>;
+
+    /// Writes a command and answers once it is durable and applied.
+    fn propose(&self, envelope: Envelope) -> BoxFuture<Result<Reply, Fault>>;
+
+    /// Looks an image reference up.
+    fn resolve_image(
+        &self,
+        reference: String,
+        policy: PullPolicy,
+        platform: Option<String>,
+    ) -> BoxFuture<Result<ResolvedImage, Fault>>;
+
+    /// What an apply would do to `state`, as if some nodes were down.
+    fn plan(
+        &self,
+        state: &State,
+        wish: ApplyDeployment,
+        without_nodes: Vec<NodeName>,
+    ) -> Result<PlanView, Fault>;
+
+    /// Log lines of one instance.
+    fn logs(&self, instance: &Instance, host: &str, query: LogQuery) -> LogStream;
+
+    /// How far the pull is that an instance waits for, in a few words.
+    fn pull(&self, instance: &InstanceId) -> Option<String>;
+
+    /// Host directories that a service may bind without the privileged gate.
+    fn free_bind_paths(&self) -> Vec<String>;
+}

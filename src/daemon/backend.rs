@@ -1,0 +1,141 @@
+//! What the API asks of the daemon, answered from other threads.
+
+use crate::daemon::hub::{Boards, overloaded};
+use jaco_api::{Backend, BoxFuture, LogQuery, LogStream, Membership, ResolvedImage};
+use jaco_kit::Clock;
+use jaco_model::command::{ApplyDeployment, Envelope, Reply};
+use jaco_model::entity::Instance;
+use jaco_model::spec::PullPolicy;
+use jaco_model::view::{InitView, PlanView, VersionView};
+use jaco_model::{ErrorCode, Fault, InstanceId, NodeName, WallMs};
+use jaco_runtime::DriverHandle;
+use jaco_state::State;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A request to the main thread.
+pub(crate) enum Request {
+    /// Write a command.
+    Propose(Box<Envelope>, oneshot::Sender<Result<Reply, Fault>>),
+    /// Become the first member of a new cluster.
+    Init(Option<String>, oneshot::Sender<Result<InitView, Fault>>),
+}
+
+/// Requests that may wait for the main thread.
+pub(crate) const REQUESTS_MAX: usize = 1_024;
+
+/// Shared by all threads of the API.
+pub(crate) struct DaemonBackend {
+    requests: mpsc::Sender<Request>,
+    boards: Boards,
+    engine: Arc<OnceLock<DriverHandle>>,
+    clock: Clock,
+    bind_paths: Vec<String>,
+}
+
+impl DaemonBackend {
+    /// `engine` is set once this daemon is a member.
+    pub(crate) fn new(
+        requests: mpsc::Sender<Request>,
+        boards: Boards,
+        engine: Arc<OnceLock<DriverHandle>>,
+        clock: Clock,
+        bind_paths: Vec<String>,
+    ) -> DaemonBackend {
+        DaemonBackend { requests, boards, engine, clock, bind_paths }
+    }
+
+    /// Hands a request over and waits for its answer.
+    fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request,
+    ) -> BoxFuture<Result<T, Fault>> {
+        let (sender, receiver) = oneshot::channel();
+        let sent = self.requests.try_send(request(sender));
+        Box::pin(async move {
+            sent.map_err(|_| overloaded())?;
+            receiver.await.unwrap_or_else(|_| Err(stopping()))
+        })
+    }
+}
+
+/// The daemon ended before it answered.
+fn stopping() -> Fault {
+    Fault::new(ErrorCode::NoLeader, "the daemon is stopping; it is not known what was written")
+        .with("outcome", "unknown")
+}
+
+/// The engine was asked before it ever answered.
+fn engine_away() -> Fault {
+    Fault::new(ErrorCode::DockerError, "the Docker Engine does not answer").with("op", "connect")
+}
+
+impl Backend for DaemonBackend {
+    fn version(&self) -> VersionView {
+        let view = crate::version::view();
+        VersionView { server_version: Some(view.version.clone()), ..view }
+    }
+
+    fn membership(&self) -> watch::Receiver<Membership> {
+        self.boards.membership.subscribe()
+    }
+
+    fn state(&self) -> watch::Receiver<Arc<State>> {
+        self.boards.state.subscribe()
+    }
+
+    fn now(&self) -> WallMs {
+        WallMs(self.clock.wall().0)
+    }
+
+    fn init(&self, name: Option<String>) -> BoxFuture<Result<InitView, Fault>> {
+        self.ask(|answer| Request::Init(name, answer))
+    }
+
+    fn propose(&self, envelope: Envelope) -> BoxFuture<Result<Reply, Fault>> {
+        self.ask(|answer| Request::Propose(Box::new(envelope), answer))
+    }
+
+    fn resolve_image(
+        &self,
+        reference: String,
+        policy: PullPolicy,
+        platform: Option<String>,
+    ) -> BoxFuture<Result<ResolvedImage, Fault>> {
+        let engine = self.engine.get().and_then(DriverHandle::engine);
+        Box::pin(async move {
+            let engine = engine.ok_or_else(engine_away)?;
+            let found = engine.resolve_image(&reference, policy, platform.as_deref()).await;
+            let found = found.map_err(|fault| {
+                Fault::new(ErrorCode::ImagePullFailed, format!("{reference}: {}", fault.message))
+                    .with("image", &reference)
+                    .with("reason", fault.reason.as_str())
+            })?;
+            Ok(ResolvedImage { pin: found.pin, warning: found.warning })
+        })
+    }
+
+    fn plan(
+        &self,
+        state: &State,
+        wish: ApplyDeployment,
+        without_nodes: Vec<NodeName>,
+    ) -> Result<PlanView, Fault> {
+        let without_nodes = without_nodes.into_iter().collect();
+        jaco_scheduler::preview(state, &jaco_scheduler::Preview { wish, without_nodes })
+    }
+
+    fn logs(&self, instance: &Instance, host: &str, query: LogQuery) -> LogStream {
+        let engine = self.engine.get().and_then(DriverHandle::engine);
+        crate::daemon::logs::stream(engine, instance, host, query)
+    }
+
+    fn pull(&self, instance: &InstanceId) -> Option<String> {
+        let progress = self.engine.get()?.pulls().progress(instance)?;
+        Some(format!("{}/{} layers", progress.layers_done, progress.layers_total))
+    }
+
+    fn free_bind_paths(&self) -> Vec<String> {
+        self.bind_paths.clone()
+    }
+}

@@ -1,0 +1,61 @@
+//! The daemon's configuration: defaults, then the file, then the environment.
+//!
+//! The schema is closed and every fault has a position: the file is read with the same parser as
+//! manifests, checked key by key against the table in `keys`, and only then merged by figment
+//! into [`Config`].
+
+mod check;
+mod keys;
+mod sources;
+
+pub(crate) use sources::{Effective, Loaded, load};
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What this version of the daemon uses. Keys of the table that are not here are checked, and
+/// said to have no effect yet when somebody sets them.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Config {
+    /// Durable state.
+    pub(crate) data_dir: PathBuf,
+    /// This node's name; empty takes the host's.
+    pub(crate) node_name: String,
+    /// The local API.
+    pub(crate) unix_socket: PathBuf,
+    /// Group that may use the socket; empty leaves it to the user who runs the daemon.
+    pub(crate) socket_group: String,
+    /// Docker Engine.
+    pub(crate) docker_host: String,
+    /// Labels under those set by operators.
+    pub(crate) node_labels: BTreeMap<String, String>,
+    /// Levels by subsystem; `default` for the rest.
+    pub(crate) log_level: BTreeMap<String, String>,
+    /// `auto`, `journald`, `json` or `text`.
+    pub(crate) log_format: String,
+    /// Kept back from placement.
+    pub(crate) reserved: Reserved,
+    /// Checks at admission.
+    pub(crate) admission: Admission,
+    /// Revisions kept per deployment; seeds the cluster's setting.
+    pub(crate) history_limit: u32,
+    /// Length of one raft tick in milliseconds.
+    pub(crate) raft_tick: u64,
+}
+
+/// Kept back from placement.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Reserved {
+    /// Cores.
+    pub(crate) cpus: f64,
+    /// Bytes; 0 is the larger of 256 MiB and 5 % of the host's memory.
+    pub(crate) memory: u64,
+}
+
+/// Checks at admission.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Admission {
+    /// Host directories that a service may bind without the privileged gate.
+    pub(crate) bind_paths: Vec<String>,
+}

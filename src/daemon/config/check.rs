@@ -1,0 +1,199 @@
+//! From the text of one value to the value figment merges, or to what is wrong with it.
+
+use super::keys::Kind;
+use figment::value::{Dict, Value};
+use jaco_manifest::{parse_duration, parse_size};
+
+/// Reads one scalar, or the comma-separated form of a list or map that variables and defaults
+/// use.
+pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
+    match kind {
+        Kind::Bool => boolean(text),
+        Kind::Int(low, high) => int(text, low, high),
+        Kind::Number(low, high) => number(text, low, high),
+        Kind::Enum(words) => word(text, words),
+        Kind::Duration(low, high) => duration(text, low, high),
+        Kind::Size => size(text),
+        Kind::Path => path(text, usize::MAX),
+        Kind::Socket => path(text, 107),
+        Kind::UnixUrl => unix_url(text),
+        Kind::Name => name(text),
+        Kind::HostPort => host_port(text),
+        Kind::Cidr(low, high) => cidr(text, low, high),
+        Kind::Text => Ok(Value::from(text)),
+        Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            list(kind, items)
+        }
+        Kind::Map => pairs(text),
+        Kind::Levels => levels(text),
+        Kind::Deferred => Ok(Value::from(Dict::new())),
+    }
+}
+
+/// Reads the items of a list.
+pub(super) fn list<'a>(
+    kind: Kind,
+    items: impl Iterator<Item = &'a str>,
+) -> Result<Value, String> {
+    let read = |item: &'a str| match kind {
+        Kind::HostPorts => host_port(item),
+        Kind::Cidrs => cidr(item, 0, 32),
+        Kind::BindPaths => bind_path(item),
+        _ => Ok(Value::from(item)),
+    };
+    items.map(read).collect::<Result<Vec<Value>, String>>().map(Value::from)
+}
+
+/// A level by itself stands for `default`.
+pub(super) fn level(text: &str) -> Result<Value, String> {
+    word(text, &["debug", "info", "warn", "error"])
+}
+
+fn boolean(text: &str) -> Result<Value, String> {
+    text.parse::<bool>().map(Value::from).map_err(|_| "expected true or false".to_owned())
+}
+
+fn int(text: &str, low: u64, high: u64) -> Result<Value, String> {
+    let fits = text.parse().ok().filter(|number| (low..=high).contains(number));
+    fits.map(Value::from).ok_or_else(|| format!("expected a whole number from {low} to {high}"))
+}
+
+fn number(text: &str, low: f64, high: f64) -> Result<Value, String> {
+    let fits = text.parse::<f64>().ok().filter(|number| (low..=high).contains(number));
+    fits.map(Value::from).ok_or_else(|| format!("expected a number from {low} to {high}"))
+}
+
+fn word(text: &str, words: &[&str]) -> Result<Value, String> {
+    if words.contains(&text) {
+        return Ok(Value::from(text));
+    }
+    let hint = jaco_model::suggest::closest(text, words.iter().copied());
+    let hint = hint.map(|word| format!(" (did you mean \"{word}\"?)")).unwrap_or_default();
+    Err(format!("expected one of {}{hint}", words.join(", ")))
+}
+
+/// Stored as milliseconds.
+fn duration(text: &str, low: u64, high: u64) -> Result<Value, String> {
+    let Some(found) = parse_duration(text) else {
+        return Err("expected a duration such as 500ms, 30s or 1h30m".to_owned());
+    };
+    if (low..=high).contains(&found.0) {
+        return Ok(Value::from(found.0));
+    }
+    let (low, high) = (jaco_model::Millis(low), jaco_model::Millis(high));
+    Err(format!("expected a duration from {low} to {high}"))
+}
+
+/// Stored as bytes.
+fn size(text: &str) -> Result<Value, String> {
+    let bytes = parse_size(text).and_then(|bytes| u64::try_from(bytes).ok());
+    bytes.map(Value::from).ok_or_else(|| "expected a size such as 10MB or 2GiB".to_owned())
+}
+
+/// Empty means not set.
+fn path(text: &str, longest: usize) -> Result<Value, String> {
+    if !text.is_empty() && !text.starts_with('/') {
+        return Err("expected an absolute path".to_owned());
+    }
+    if text.len() > longest {
+        return Err(format!("the path is longer than {longest} bytes"));
+    }
+    Ok(Value::from(text))
+}
+
+fn bind_path(text: &str) -> Result<Value, String> {
+    const SYSTEM: [&str; 9] =
+        ["/", "/proc", "/sys", "/dev", "/etc", "/root", "/boot", "/run", "/usr"];
+    if SYSTEM.contains(&text.trim_end_matches('/')) || text == "/" {
+        return Err(format!("{text} is a system directory and cannot be free to bind"));
+    }
+    path(text, usize::MAX)
+}
+
+fn unix_url(text: &str) -> Result<Value, String> {
+    match text.strip_prefix("unix://") {
+        Some(rest) if rest.starts_with('/') => Ok(Value::from(text)),
+        _ => Err("expected unix:// and an absolute path; remote engines are not supported".into()),
+    }
+}
+
+/// Empty takes the host's name.
+fn name(text: &str) -> Result<Value, String> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edges = !text.starts_with('-') && !text.ends_with('-');
+    if text.len() <= 63 && edges && text.chars().all(legal) {
+        return Ok(Value::from(text));
+    }
+    Err("expected lower-case letters, digits and inner hyphens, at most 63".to_owned())
+}
+
+/// Empty means not set.
+fn host_port(text: &str) -> Result<Value, String> {
+    let port = text.rsplit_once(':').and_then(|(host, port)| {
+        port.parse::<u16>().ok().filter(|port| *port > 0 && !host.is_empty())
+    });
+    if text.is_empty() || port.is_some() {
+        return Ok(Value::from(text));
+    }
+    Err("expected host:port".to_owned())
+}
+
+fn cidr(text: &str, low: u8, high: u8) -> Result<Value, String> {
+    let (address, length) = text.split_once('/').unwrap_or((text, "32"));
+    let address = address.parse::<std::net::Ipv4Addr>();
+    let length = length.parse::<u8>().ok().filter(|length| (low..=high).contains(length));
+    match (address, length) {
+        (Ok(_), Some(_)) => Ok(Value::from(text)),
+        _ => Err(format!("expected an IPv4 prefix from /{low} to /{high}")),
+    }
+}
+
+/// `k=v,k=v`, or `{}`.
+fn pairs(text: &str) -> Result<Value, String> {
+    let mut dict = Dict::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty() && *pair != "{}") {
+        let (key, value) = pair.split_once('=').ok_or("expected key=value,key=value")?;
+        dict.insert(key.to_owned(), Value::from(value));
+    }
+    Ok(Value::from(dict))
+}
+
+/// `info`, or `raft=debug,info`.
+fn levels(text: &str) -> Result<Value, String> {
+    let mut dict = Dict::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (subsystem, wanted) = part.split_once('=').unwrap_or(("default", part));
+        dict.insert(subsystem.to_owned(), level(wanted)?);
+    }
+    Ok(Value::from(dict))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_say_what_is_expected() {
+        for (kind, value, part) in [
+            (Kind::Int(1, 50), "0", "from 1 to 50"),
+            (Kind::Duration(50, 500), "2s", "from 50ms to 500ms"),
+            (Kind::Enum(&["auto", "text"]), "txt", "did you mean \"text\""),
+            (Kind::UnixUrl, "tcp://1.2.3.4:2375", "unix://"),
+            (Kind::Cidr(8, 20), "10.0.0.0/24", "/8 to /20"),
+            (Kind::BindPaths, "/srv,/etc", "system directory"),
+            (Kind::Name, "Node_1", "lower-case"),
+            (Kind::HostPort, "localhost", "host:port"),
+        ] {
+            let error = text(kind, value).unwrap_err();
+            assert!(error.contains(part), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for key in super::super::keys::KEYS {
+            assert!(text(key.kind, key.default).is_ok(), "{}: {}", key.path, key.default);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `cluster init`: ids, the first command, and the first durable batch that holds its outcome.
+
+use crate::daemon::boot::Error;
+use crate::daemon::config::Config;
+use jaco_kit::{Clock, Seeds};
+use jaco_model::command::{Command, Envelope, InitCluster};
+use jaco_model::entity::{Node, NodeFacts, NodeStatus};
+use jaco_model::view::InitView;
+use jaco_model::{ClusterId, Identity, NodeId, NodeName, RequestId, WallMs};
+use jaco_raft::{HostDisk, Loaded, Marker, Store};
+use jaco_raft_core::{Members, Position, SnapshotFile, SnapshotMeta};
+use jaco_state::State;
+use std::io;
+use std::sync::Arc;
+
+/// A cluster that was just begun.
+pub(crate) struct Begun {
+    /// The opened store.
+    pub(crate) store: (Store, Loaded),
+    /// What the user is told.
+    pub(crate) view: InitView,
+}
+
+/// The first position of every log: the state after `InitCluster`, with one voter. It is the
+/// first durable batch, so that a crash leaves either no cluster or a complete one.
+const FIRST: Position = Position { index: 1, term: 1 };
+
+/// Makes the files of a new one-member cluster. A crash leaves either nothing or all of them.
+pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Result<Begun, Error> {
+    let cluster = uuid_v4()?;
+    let node_id = NodeId::new(format!("{:032x}", Seeds.id()?));
+    // Zero is no raft id.
+    let raft_id = Seeds.seed()?.max(1);
+    let now = WallMs(clock.wall().0);
+    let marker = Marker {
+        cluster_id: cluster,
+        epoch: 1,
+        node_id: node_id.to_string(),
+        raft_id,
+        created_at_ms: now.0,
+    };
+    let hostname = node_name(config);
+    let cluster_id = ClusterId::new(uuid_text(cluster));
+    let name = name.unwrap_or_else(|| hostname.to_string());
+    let hash_key: [u8; 32] = Seeds.bytes()?;
+    let command = Command::InitCluster(Box::new(InitCluster {
+        cluster_id: cluster_id.clone(),
+        name: name.clone(),
+        hash_key: hash_key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        history_limit: config.history_limit,
+        node: Node {
+            id: node_id,
+            name: hostname.clone(),
+            raft_id,
+            status: NodeStatus::Joining,
+            schedulable: true,
+            voter: true,
+            labels: std::collections::BTreeMap::new(),
+            facts: NodeFacts::default(),
+            joined_at: now,
+        },
+    }));
+    let envelope = Envelope {
+        request_id: RequestId(Seeds.id()?),
+        at: now,
+        identity: Identity::from("bootstrap"),
+        os_user: None,
+        command,
+    };
+    let file = first(&marker, &envelope)?;
+    let store = Store::bootstrap(Arc::new(HostDisk), &config.data_dir, &marker, file)?;
+    let cluster_id = cluster_id.to_string();
+    let view = InitView { cluster_id, name, node: hostname.to_string() };
+    Ok(Begun { store, view })
+}
+
+/// The snapshot at the first position.
+fn first(marker: &Marker, init: &Envelope) -> Result<SnapshotFile, Error> {
+    let members = Members { voters: vec![marker.raft_id], learners: Vec::new() };
+    let mut state = State::default();
+    jaco_state::apply(&mut state, FIRST.index, init).result.map_err(io::Error::other)?;
+    let data = jaco_wiring::encode_state(&state, FIRST, &members)
+        .map_err(|source| jaco_wiring::Error::Decode { index: FIRST.index, source })?;
+    Ok(SnapshotFile { meta: SnapshotMeta { at: FIRST, members }, data: Arc::new(data) })
+}
+
+/// The configured name, else the host's up to the first dot, in lower case.
+fn node_name(config: &Config) -> NodeName {
+    if !config.node_name.is_empty() {
+        return NodeName::new(config.node_name.clone());
+    }
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    NodeName::new(host.split('.').next().unwrap_or("localhost"))
+}
+
+/// Random bytes with the version and variant of RFC 9562.
+fn uuid_v4() -> io::Result<[u8; 16]> {
+    let mut bytes: [u8; 16] = Seeds.bytes()?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Ok(bytes)
+}
+
+/// The five groups of a UUID.
+pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_has_version_4_and_five_groups() {
+        let text = uuid_text(uuid_v4().unwrap());
+        let groups: Vec<usize> = text.split('-').map(str::len).collect();
+        assert_eq!(groups, [8, 4, 4, 4, 12]);
+        assert_eq!(text.as_bytes()[14], b'4');
+    }
+}
