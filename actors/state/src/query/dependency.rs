@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Whether a dependency within a deployment holds now; else `depends_on_unmet`, which names the
 /// dependency, the condition and the state it is in.
 ///
-/// A dependency scaled to 0 replicas holds nobody back, and an ended replica has started.
+/// A dependency with 0 replicas never satisfies, and an ended replica has started.
 pub fn dependency_met(
     state: &State,
     deployment: &DeploymentName,
@@ -24,15 +24,14 @@ pub fn dependency_met(
     let slots = state.replicas_of(&(deployment.name.clone(), spec.name.clone()));
     let instances = slots.flat_map(|replica| state.instances_of(&replica.id));
     let instances: Vec<_> = instances.filter(|i| i.desired == Desired::Run).collect();
-    let holds = wanted == 0
-        || match dependency.condition {
-            Condition::ServiceStarted => any_in(&instances, has_started),
-            Condition::ServiceHealthy => any_in(&instances, InstanceState::is_ready),
-            Condition::ServiceCompletedSuccessfully => {
-                let target = target_hash(state, &deployment.name, &spec.name);
-                n_completed(&instances, target) >= wanted as usize
-            }
-        };
+    let holds = match dependency.condition {
+        Condition::ServiceStarted => any_in(&instances, has_started),
+        Condition::ServiceHealthy => any_in(&instances, InstanceState::is_ready),
+        Condition::ServiceCompletedSuccessfully => {
+            let target = target_hash(state, &deployment.name, &spec.name);
+            n_completed(&instances, target) >= wanted.max(1) as usize
+        }
+    };
     let failed = |instance: &&Arc<Instance>| instance.status.state == InstanceState::Failed;
     let given_up = !instances.is_empty() && instances.iter().all(failed);
     if holds || (given_up && !dependency.required) {
