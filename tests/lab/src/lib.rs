@@ -21,6 +21,7 @@ mod teardown;
 // What it runs.
 mod api;
 mod artifacts;
+mod daemon;
 mod tar;
 mod tools;
 
@@ -31,6 +32,7 @@ mod wait;
 
 pub use api::{Engine, Response};
 pub use artifacts::{Artifact, STATIC_TARGET, build_binary, probe_binary, static_flags};
+pub use daemon::Daemon;
 pub use host::Host;
 pub use lab::{Lab, LabOptions};
 pub use plan::NUMBERS;

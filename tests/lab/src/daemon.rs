@@ -1,0 +1,142 @@
+//! A jacod on a lab host, and the command line that talks to it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::host::Host;
+use crate::wait::until;
+
+/// Longest time until a daemon answers on its socket, or has ended after SIGTERM.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A daemon process on a host. Dropping it ends the process; its state stays with the lab.
+#[derive(Debug)]
+pub struct Daemon {
+    host: Host,
+    binary: PathBuf,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts a daemon whose state, socket and engine are the host's, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start; its log is in [`Daemon::log`].
+    pub fn start(host: &Host, binary: &Path) -> Result<Self> {
+        let mut daemon = Self { host: host.clone(), binary: binary.to_owned(), child: None };
+        daemon.start_again()?;
+        Ok(daemon)
+    }
+
+    /// Starts the daemon again after [`Daemon::kill`] or [`Daemon::stop`].
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.spawn()?;
+        until("the daemon's socket", LIMIT, || {
+            let running = self.child.as_mut().map(Child::try_wait).transpose()?;
+            ensure!(
+                matches!(running, Some(None)),
+                "the daemon ended; see {}",
+                self.log().display()
+            );
+            Ok(UnixStream::connect(self.socket()).is_ok().then_some(()))
+        })
+    }
+
+    /// Starts the process without waiting for it to answer.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut command = self.host.command(&self.binary);
+        command
+            .arg("daemon")
+            .env("JACO_DATA_DIR", self.data_dir())
+            .env("JACO_SOCKET", self.socket())
+            .env("JACO_SOCKET_GROUP", "")
+            .env("JACO_LOG_FORMAT", "text")
+            .env("JACO_DOCKER_HOST", format!("unix://{}", self.host.docker_socket().display()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.child = Some(command.spawn().context("cannot start the daemon")?);
+        Ok(())
+    }
+
+    /// Where the daemon listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.host.run_dir().join("jaco.sock")
+    }
+
+    /// The daemon's durable state.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.host.data_dir().join("jaco")
+    }
+
+    /// What the daemon has said.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.host.data_dir().join("jacod.log")
+    }
+
+    /// The process id; `None` while it does not run.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// A command of `jaco` that talks to this daemon, inside its host.
+    pub fn jaco<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = self.host.command(&self.binary);
+        command.args(args).env("JACO_SOCKET", self.socket()).env_remove("JACO_OUTPUT");
+        command
+    }
+
+    /// Ends the process at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        child.kill().context("cannot kill the daemon")?;
+        child.wait().context("cannot wait for the daemon")?;
+        Ok(())
+    }
+
+    /// Asks the process to end and waits for it.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is then killed.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(child) = self.child.as_mut() else { return Ok(()) };
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            // It fails only when the process has ended by itself, which is what is wanted.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let ended = until("the daemon's end", LIMIT, || Ok(child.try_wait()?));
+        if ended.is_err() {
+            self.kill()?;
+        }
+        self.child = None;
+        ended.map(drop)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the lab removes what a daemon leaves.
+        let _ = self.stop();
+    }
+}
