@@ -10,12 +10,15 @@
     reason = "a command line tool's output is its product"
 )]
 
+mod bench;
 mod ci;
+mod demo;
 mod dist;
 mod elf;
 mod lab;
 mod run;
 mod setup;
+mod site;
 mod test;
 mod tidy;
 
@@ -33,7 +36,9 @@ struct Args {
 #[derive(Debug, FromArgs)]
 #[argh(subcommand)]
 enum Task {
+    Bench(bench::Bench),
     Ci(ci::Ci),
+    Demo(demo::Demo),
     Dist(dist::Dist),
     Lab(lab::Lab),
     Setup(setup::Setup),
@@ -43,7 +48,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match argh::from_env::<Args>().task {
+        Task::Bench(task) => task.run(),
         Task::Ci(task) => task.run(),
+        Task::Demo(task) => task.run(),
         Task::Dist(task) => task.run(),
         Task::Lab(task) => task.run(),
         Task::Setup(task) => task.run(),

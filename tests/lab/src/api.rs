@@ -30,7 +30,9 @@ pub struct Response {
 }
 
 impl Engine {
-    pub(crate) fn new(socket: PathBuf) -> Self {
+    /// A client of whatever speaks HTTP on this socket.
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 

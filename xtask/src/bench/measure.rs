@@ -1,0 +1,64 @@
+//! Clocks, percentiles and what /proc says of a process.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// How long `work` took.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
+    let start = Instant::now();
+    let value = work()?;
+    Ok((start.elapsed(), value))
+}
+
+/// The value below which `part` (0 to 1) of the samples lie.
+pub(crate) fn percentile(samples: &mut [Duration], part: f64) -> Duration {
+    samples.sort();
+    let last = samples.len().saturating_sub(1);
+    let index = (last as f64 * part).round() as usize;
+    samples.get(index).copied().unwrap_or_default()
+}
+
+/// Milliseconds with fractions.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+/// Resident memory of a process in MB (10^6 bytes).
+pub(crate) fn rss_mb(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.context("no VmRSS")? * 1_024.0 / 1e6)
+}
+
+/// CPU time that a process has used, in seconds; clock ticks are hundredths on Linux.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("unexpected /proc/PID/stat")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = (ticks(11), ticks(12));
+    Ok((user.context("no utime")? + system.context("no stime")?) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_a_hundred_samples() {
+        let mut samples: Vec<Duration> = (0..=100).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(&mut samples, 0.5), Duration::from_millis(50));
+        assert_eq!(percentile(&mut samples, 0.99), Duration::from_millis(99));
+    }
+
+    #[test]
+    fn this_process_has_memory_and_time() {
+        let pid = std::process::id();
+        assert!(rss_mb(pid).unwrap() > 0.1);
+        assert!(cpu_seconds(pid).unwrap() >= 0.0);
+    }
+}

@@ -1,0 +1,139 @@
+//! `cargo xtask bench <suite>`: figures as one JSON line each, with a peer measured in the same
+//! run. Nothing here passes or fails a test: machines are shared and noisy.
+
+mod house;
+mod measure;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use argh::FromArgs;
+use serde_json::json;
+
+/// Measure, and print one JSON line per figure.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "bench")]
+pub(crate) struct Bench {
+    #[argh(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+enum Suite {
+    House(house::House),
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self.suite {
+            Suite::House(suite) => suite.run(),
+        }
+    }
+}
+
+/// What a figure should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    /// At most this value.
+    Most(f64),
+    /// At most this many times the peer's value.
+    MostOfPeer(f64),
+    /// At least this many times the peer's value.
+    LeastOfPeer(f64),
+}
+
+/// One measured figure.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    /// What was measured.
+    pub(crate) name: &'static str,
+    /// The value, in `unit`.
+    pub(crate) value: f64,
+    /// Unit of both values.
+    pub(crate) unit: &'static str,
+    /// What it is compared with, and that one's value.
+    pub(crate) peer: Option<(&'static str, f64)>,
+    /// What it should be.
+    pub(crate) goal: Goal,
+}
+
+impl Figure {
+    /// The figure as one JSON line.
+    fn line(&self) -> String {
+        let ratio = self.peer.map(|(_, peer)| self.value / peer);
+        let (goal, met) = match self.goal {
+            Goal::Most(most) => (format!("<= {most} {}", self.unit), self.value <= most),
+            Goal::MostOfPeer(times) => {
+                (format!("<= {times} x peer"), ratio.is_some_and(|ratio| ratio <= times))
+            }
+            Goal::LeastOfPeer(times) => {
+                (format!(">= {times} x peer"), ratio.is_some_and(|ratio| ratio >= times))
+            }
+        };
+        json!({
+            "name": self.name,
+            "value": round(self.value),
+            "unit": self.unit,
+            "peer": self.peer.map(|(name, _)| name),
+            "peer_value": self.peer.map(|(_, value)| round(value)),
+            "ratio": ratio.map(round),
+            "goal": goal,
+            "met": met,
+        })
+        .to_string()
+    }
+}
+
+/// Three digits after the point are more than any of these figures is worth.
+fn round(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+/// Where figures go: standard output, and a file if one was named.
+pub(crate) struct Sink {
+    file: Option<File>,
+}
+
+impl Sink {
+    /// A sink that also writes to `path`.
+    pub(crate) fn new(path: Option<PathBuf>) -> Result<Sink> {
+        let create = |path: PathBuf| {
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))
+        };
+        Ok(Sink { file: path.map(create).transpose()? })
+    }
+
+    /// Prints one figure.
+    pub(crate) fn put(&mut self, figure: &Figure) -> Result<()> {
+        let line = figure.line();
+        println!("{line}");
+        if let Some(file) = &mut self.file {
+            writeln!(file, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_whether_the_goal_was_met() {
+        let figure = Figure {
+            name: "apply",
+            value: 3.0,
+            unit: "s",
+            peer: Some(("docker run", 4.0)),
+            goal: Goal::MostOfPeer(0.8),
+        };
+        let line: serde_json::Value = serde_json::from_str(&figure.line()).unwrap();
+        assert_eq!(line["ratio"], 0.75);
+        assert_eq!(line["goal"], "<= 0.8 x peer");
+        assert_eq!(line["met"], true);
+    }
+}
