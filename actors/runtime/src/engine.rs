@@ -1,6 +1,7 @@
 //! A connection to one engine: which API version is spoken, and what the engine says of its host.
 
 use crate::error::{Error, fault, words};
+use crate::facts::parse_rfc3339_ms;
 use bollard::{BollardRequest, Docker};
 use hyper::http::uri::PathAndQuery;
 use jaco_model::entity::{Capacity, Platform};
@@ -99,8 +100,9 @@ impl Engine {
         self.facts_and_time().await.map(|(facts, _)| facts)
     }
 
-    /// As [`Engine::facts`], with the engine's clock, from which events can be replayed.
-    pub(crate) async fn facts_and_time(&self) -> Result<(EngineFacts, String), EngineFault> {
+    /// As [`Engine::facts`], with the engine's time in milliseconds since the Unix epoch, from
+    /// which events can be replayed.
+    pub(crate) async fn facts_and_time(&self) -> Result<(EngineFacts, u64), EngineFault> {
         let docker = self.asking();
         let about = docker.version().await.map_err(|error| fault("version", &error))?;
         let info = docker.info().await.map_err(|error| fault("info", &error))?;
@@ -129,7 +131,13 @@ impl Engine {
             volume_drivers: sorted(info.plugins.and_then(|p| p.volume).unwrap_or_default()),
             runtimes: sorted(info.runtimes.unwrap_or_default().into_keys().collect()),
         };
-        Ok((facts, info.system_time.unwrap_or_default()))
+        let now = info.system_time.as_deref().and_then(parse_rfc3339_ms);
+        let now = now.ok_or_else(|| EngineFault {
+            op: "info",
+            reason: format!("the engine's time {:?} cannot be read", info.system_time),
+            retry: true,
+        })?;
+        Ok((facts, now))
     }
 
     /// The client for questions.

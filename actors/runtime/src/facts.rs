@@ -71,7 +71,7 @@ fn health_facts(health: Option<&EngineHealth>) -> (Health, String, u32) {
 }
 
 /// Milliseconds since the Unix epoch of a time as the engine writes it, `None` for Go's zero time
-/// (year 1) and for other texts. The engine writes container times in UTC.
+/// (year 1) and for other texts.
 pub(crate) fn parse_rfc3339_ms(text: &str) -> Option<u64> {
     let digits = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
     let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
@@ -79,12 +79,28 @@ pub(crate) fn parse_rfc3339_ms(text: &str) -> Option<u64> {
     if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let fraction = text.get(19..)?.strip_prefix('.').map_or(0, |rest| {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).take(3);
-        digits.zip([100, 10, 1]).map(|(digit, weight)| u64::from(digit - b'0') * weight).sum()
-    });
+    let rest = text.get(19..)?;
+    let (fraction, zone) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count()),
+        None => ("", rest),
+    };
+    let ms: u64 = fraction.bytes().zip([100, 10, 1]).map(|(d, w)| u64::from(d - b'0') * w).sum();
     let secs = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(secs * 1_000 + fraction)
+    secs.checked_add_signed(-zone_seconds(zone)?)?.checked_mul(1_000)?.checked_add(ms)
+}
+
+/// Seconds east of UTC of `Z` or `+02:00`.
+fn zone_seconds(zone: &str) -> Option<i64> {
+    if zone == "Z" {
+        return Some(0);
+    }
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let seconds = hours.parse::<i64>().ok()? * 3_600 + minutes.parse::<i64>().ok()? * 60;
+    match zone.as_bytes().first()? {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
 }
 
 /// Howard Hinnant's `days_from_civil` for years from 1970 on.
@@ -107,7 +123,10 @@ mod tests {
             ("1970-01-01T00:00:00Z", Some(0)),
             ("2000-02-29T00:00:00.5Z", Some(951_782_400_500)),
             ("2026-11-23T09:09:19.999123456Z", Some(1_795_424_959_999)),
+            ("2026-11-23T11:39:19.999+02:30", Some(1_795_424_959_999)),
+            ("1970-01-01T00:00:00-00:01", Some(60_000)),
             ("0001-01-01T00:00:00Z", None),
+            ("2026-11-23T11:39:19", None),
             ("", None),
             ("yesterday", None),
         ] {

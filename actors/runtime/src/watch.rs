@@ -35,7 +35,7 @@ pub(crate) async fn watch(
             Ok((engine, facts, since)) => {
                 current.send_replace(Some(engine.clone()));
                 deliver(Input::EngineUp(facts));
-                let reason = follow(&engine, &cluster_id, &since, &deliver).await;
+                let reason = follow(&engine, &cluster_id, since, &deliver).await;
                 current.send_replace(None);
                 down_told = false;
                 reason
@@ -50,7 +50,7 @@ pub(crate) async fn watch(
     }
 }
 
-type Attached = (Engine, jaco_runtime_core::EngineFacts, String);
+type Attached = (Engine, jaco_runtime_core::EngineFacts, u64);
 
 async fn attach(docker_host: &str) -> Result<Attached, String> {
     let engine = Engine::connect(docker_host).await.map_err(|error| error.to_string())?;
@@ -62,14 +62,15 @@ async fn attach(docker_host: &str) -> Result<Attached, String> {
 ///
 /// Events are asked for from the engine's time before it was said to be up, so that none is missed
 /// between the core's first look at the containers and the begin of the stream.
-async fn follow(engine: &Engine, cluster_id: &str, since: &str, deliver: &Deliver) -> String {
+async fn follow(engine: &Engine, cluster_id: &str, since_ms: u64, deliver: &Deliver) -> String {
     let filter = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<String>>();
     let filters = HashMap::from([
         ("type".to_owned(), filter(&["container"])),
         ("label".to_owned(), vec![format!("{CLUSTER_ID}={cluster_id}")]),
         ("event".to_owned(), filter(&["start", "die", "oom", "health_status", "destroy"])),
     ]);
-    let options = EventsOptionsBuilder::new().since(since).filters(&filters).build();
+    let since = format!("{}.{:03}", since_ms / 1_000, since_ms % 1_000);
+    let options = EventsOptionsBuilder::new().since(&since).filters(&filters).build();
     // The engine sends the head of its answer with the first event on some versions.
     let docker = engine.waiting(Duration::from_secs(u64::from(u32::MAX)));
     let mut events = Box::pin(docker.events(Some(options)));
