@@ -7,11 +7,31 @@
 
 #![forbid(unsafe_code)]
 
+mod adopt;
+mod advance;
+mod brake;
+mod checks;
+mod core;
 mod effect;
+mod halt;
 mod input;
+mod node;
+mod orders;
+mod orphans;
+mod outcome;
+mod peers;
+mod plan;
+mod report;
+mod resources;
+mod restart;
+mod settings;
+mod sweep;
+mod task;
 
+pub use crate::core::RuntimeCore;
 pub use effect::{ContainerPlan, Effect, Endpoint, NetworkPlan, PlannedMount, VolumePlan};
 pub use input::{
     ContainerFacts, EngineEvent, EngineFacts, EngineFault, ExecOutcome, Health, Input, Observation,
     ObservedVolume, PullFault, PullReason,
 };
+pub use settings::{Host, Settings};

@@ -1,0 +1,212 @@
+//! Stopping a container on purpose: hooks, signal, grace, and what comes after.
+
+use crate::advance::Cx;
+use crate::orders::Subject;
+use crate::task::{Phase, Task};
+use crate::{Effect, EngineFault, ExecOutcome};
+use jaco_kit_core::{Mono, OpId};
+use jaco_model::Millis;
+use std::time::Duration;
+
+/// A container being stopped.
+#[derive(Clone, Debug)]
+pub(crate) struct Halt {
+    why: Why,
+    step: Step,
+    /// When the grace period began.
+    began: Mono,
+}
+
+/// What follows the stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The same container starts again after this long.
+    Restart(Duration),
+    /// The container is replaced by a new one of the same generation.
+    Recreate,
+    /// Nothing: it failed for good, and the container stays for inspection.
+    End,
+    /// The container is removed for good.
+    Retire,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Not begun, or to be begun again.
+    Begin,
+    /// A `pre_stop` hook runs.
+    Hook { op: OpId, index: usize },
+    /// The signal was sent.
+    Stop { op: OpId },
+    /// No process runs any more.
+    Stopped,
+    /// The container is being removed.
+    Remove { op: OpId },
+    /// The engine refused; the next attempt skips the hooks.
+    Retry { until: Mono },
+    /// The next attempt is due.
+    Again,
+}
+
+impl Halt {
+    /// A halt that begins now.
+    pub(crate) fn new(why: Why, now: Mono) -> Halt {
+        Halt { why, step: Step::Begin, began: now }
+    }
+
+    /// A halt whose hooks ran before the engine or this daemon went away.
+    pub(crate) fn resumed(why: Why, now: Mono) -> Halt {
+        Halt { why, step: Step::Again, began: now }
+    }
+
+    /// The same halt for another end.
+    pub(crate) fn towards(self, why: Why) -> Halt {
+        Halt { why, ..self }
+    }
+
+    /// Whether the instance does not come back.
+    pub(crate) fn is_final(&self) -> bool {
+        self.why == Why::Retire
+    }
+
+    /// When it wants to be looked at again.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        match self.step {
+            Step::Retry { until } => Some(until),
+            Step::Begin
+            | Step::Hook { .. }
+            | Step::Stop { .. }
+            | Step::Stopped
+            | Step::Remove { .. }
+            | Step::Again => None,
+        }
+    }
+}
+
+impl Task {
+    /// Takes the next step of a halt.
+    pub(crate) fn advance_halt(&mut self, halt: Halt, cx: &mut Cx<'_>) -> Option<Phase> {
+        let Some(container) = self.container.clone() else {
+            return Some(self.after_halt(halt, cx));
+        };
+        let step = match halt.step {
+            Step::Begin if cx.peers.has_leaving_guests(&container.id) => return None,
+            Step::Begin if !container.running => Step::Stopped,
+            Step::Begin => self.pre_stop(&halt, 0, &container.id, cx),
+            Step::Again if !container.running => Step::Stopped,
+            Step::Again => self.order_stop(&halt, &container.id, cx),
+            Step::Stopped if matches!(halt.why, Why::Restart(_) | Why::End) => {
+                return Some(self.after_halt(halt, cx));
+            }
+            Step::Stopped => Step::Remove {
+                op: cx.orders.issue(Subject::Task(self.id().clone()), |op| Effect::Remove {
+                    op,
+                    container: container.id.clone(),
+                }),
+            },
+            Step::Retry { until } if cx.now.mono >= until => Step::Again,
+            Step::Hook { .. } | Step::Stop { .. } | Step::Remove { .. } | Step::Retry { .. } => {
+                return None;
+            }
+        };
+        Some(Phase::Halting(Halt { step, ..halt }))
+    }
+
+    /// The hook at `index`, or the stop when there is no such hook or no time left for it.
+    fn pre_stop(&self, halt: &Halt, index: usize, container: &str, cx: &mut Cx<'_>) -> Step {
+        let left = self.grace_left(halt, cx.now.mono);
+        let hook = self.service.container.pre_stop.get(index).filter(|_| left.0 > 0);
+        let Some(hook) = hook else { return self.order_stop(halt, container, cx) };
+        let op = cx.orders.issue(Subject::Task(self.id().clone()), |op| Effect::Exec {
+            op,
+            container: container.to_owned(),
+            hook: hook.clone(),
+            timeout: left,
+        });
+        Step::Hook { op, index }
+    }
+
+    fn order_stop(&self, halt: &Halt, container: &str, cx: &mut Cx<'_>) -> Step {
+        let grace = self.grace_left(halt, cx.now.mono);
+        let op = cx.orders.issue(Subject::Task(self.id().clone()), |op| Effect::Stop {
+            op,
+            container: container.to_owned(),
+            grace,
+        });
+        Step::Stop { op }
+    }
+
+    /// Hooks and the wait for the process share one grace period.
+    fn grace_left(&self, halt: &Halt, now: Mono) -> Millis {
+        let grace = self.service.container.stop_grace_period.std();
+        let left = grace.saturating_sub(now.since(halt.began));
+        Millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Takes the outcome of a `pre_stop` hook. One that fails does not keep the container.
+    pub(crate) fn pre_stop_executed(
+        &mut self,
+        halt: Halt,
+        op: OpId,
+        _result: &Result<ExecOutcome, EngineFault>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Step::Hook { op: of, index } = halt.step else { return };
+        if of != op {
+            return;
+        }
+        let step = match &self.container {
+            Some(container) if container.running => {
+                let id = container.id.clone();
+                self.pre_stop(&halt, index + 1, &id, cx)
+            }
+            _ => Step::Stopped,
+        };
+        self.phase = Phase::Halting(Halt { step, ..halt });
+    }
+
+    /// Takes the outcome of a stop or a removal.
+    pub(crate) fn halt_finished(
+        &mut self,
+        halt: Halt,
+        op: OpId,
+        result: Result<(), EngineFault>,
+        cx: &mut Cx<'_>,
+    ) {
+        let step = match (halt.step, result) {
+            (Step::Stop { op: of }, Ok(())) if of == op => {
+                self.container.iter_mut().for_each(|container| container.running = false);
+                self.tries.makes.reset();
+                Step::Stopped
+            }
+            (Step::Remove { op: of }, Ok(())) if of == op => {
+                self.container = None;
+                self.tries.makes.reset();
+                Step::Stopped
+            }
+            (Step::Stop { op: of } | Step::Remove { op: of }, Err(_)) if of == op => {
+                // A refused removal may mean that the process runs after all.
+                if matches!(halt.step, Step::Remove { .. }) {
+                    self.container.iter_mut().for_each(|container| container.running = true);
+                }
+                Step::Retry { until: self.tries.retry_at(cx.now.mono, None) }
+            }
+            _ => return,
+        };
+        self.phase = Phase::Halting(Halt { step, ..halt });
+    }
+
+    /// Where a finished halt leads.
+    fn after_halt(&mut self, halt: Halt, cx: &mut Cx<'_>) -> Phase {
+        match halt.why {
+            Why::Retire => Phase::Gone,
+            Why::End => Phase::Ended { completed: false },
+            Why::Recreate => Phase::Idle,
+            Why::Restart(wait) if wait.is_zero() => self.again(),
+            Why::Restart(wait) => {
+                let until = halt.began.plus(wait);
+                if until <= cx.now.mono { self.again() } else { Phase::Backoff { until } }
+            }
+        }
+    }
+}

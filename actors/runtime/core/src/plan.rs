@@ -1,0 +1,296 @@
+//! From an instance and its revision to plans with every engine name resolved.
+
+use crate::{ContainerPlan, Endpoint, NetworkPlan, PlannedMount, VolumePlan};
+use jaco_model::entity::{ImagePin, Instance, RevisionRecord, Slot};
+use jaco_model::name;
+use jaco_model::spec::{
+    ContainerSpec, DeploymentSpec, Mount, MountKind, NetworkAttachment, NetworkMode, PortMode,
+    PortSpec, ServiceMode, ServiceSpec,
+};
+use jaco_model::{ClusterId, DeploymentName};
+use jaco_state::State;
+use std::collections::BTreeMap;
+
+/// Containers whose namespaces a container shares, by engine id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// Network namespace.
+    pub(crate) network: Option<String>,
+    /// IPC namespace.
+    pub(crate) ipc: Option<String>,
+    /// PID namespace.
+    pub(crate) pid: Option<String>,
+}
+
+/// The container of an instance.
+pub(crate) fn container(
+    cluster: &ClusterId,
+    state: &State,
+    instance: &Instance,
+    record: &RevisionRecord,
+    service: &ServiceSpec,
+    shared: Shared,
+) -> ContainerPlan {
+    let spec = &service.container;
+    ContainerPlan {
+        instance: instance.id.clone(),
+        image: image_name(&instance.image),
+        spec: record.spec.clone(),
+        service: instance.service.clone(),
+        labels: container_labels(cluster, state, instance, spec),
+        mounts: planned_mounts(instance, &record.spec, spec),
+        endpoints: endpoints(instance, &record.spec, spec),
+        network_of: shared.network,
+        ipc_of: shared.ipc,
+        pid_of: shared.pid,
+        publish: published(state, instance, service),
+    }
+}
+
+/// The networks of an instance.
+pub(crate) fn networks(
+    cluster: &ClusterId,
+    state: &State,
+    instance: &Instance,
+    spec: &DeploymentSpec,
+    container: &ContainerSpec,
+) -> Vec<NetworkPlan> {
+    let plan = |key: &String| {
+        let (owner, key) = owner_of(&instance.deployment, key, spec);
+        // An external network is made as its owner wants it, whoever comes first.
+        let owned = state.current(&owner).and_then(|record| record.spec.networks.get(&key));
+        let wanted = owned.or_else(|| spec.networks.get(&key)).cloned().unwrap_or_default();
+        let mut labels = wanted.labels;
+        labels.extend(own_labels(cluster, &owner, "jaco.network", &key));
+        NetworkPlan { name: name::network_name(&owner, &key), labels, internal: wanted.internal }
+    };
+    attached(container).map(plan).collect()
+}
+
+/// The named volumes of an instance with their compose keys.
+pub(crate) fn volumes(
+    cluster: &ClusterId,
+    instance: &Instance,
+    spec: &DeploymentSpec,
+    container: &ContainerSpec,
+) -> Vec<(String, VolumePlan)> {
+    let mut plans = BTreeMap::new();
+    for mount in &container.mounts {
+        let MountKind::Volume { volume: key, .. } = &mount.kind else { continue };
+        let wanted = spec.volumes.get(key).cloned().unwrap_or_default();
+        let mut labels = wanted.labels.clone();
+        labels.extend(own_labels(cluster, &instance.deployment, "jaco.volume", key));
+        let plan = VolumePlan {
+            name: volume_name(instance, spec, key),
+            external: wanted.external,
+            driver: wanted.driver,
+            driver_opts: wanted.driver_opts,
+            labels,
+        };
+        plans.insert(key.clone(), plan);
+    }
+    plans.into_iter().collect()
+}
+
+/// The engine's name of each network of an instance, by compose key.
+pub(crate) fn network_names(
+    instance: &Instance,
+    spec: &DeploymentSpec,
+    container: &ContainerSpec,
+) -> BTreeMap<String, String> {
+    let named = |key: &String| (key.clone(), network_name(&instance.deployment, key, spec));
+    attached(container).map(named).collect()
+}
+
+/// The engine's name of a network that a deployment calls `key`.
+pub(crate) fn network_name(
+    deployment: &DeploymentName,
+    key: &str,
+    spec: &DeploymentSpec,
+) -> String {
+    let (owner, key) = owner_of(deployment, key, spec);
+    name::network_name(&owner, &key)
+}
+
+/// The deployment that owns a network, and its key there.
+fn owner_of(
+    deployment: &DeploymentName,
+    key: &str,
+    spec: &DeploymentSpec,
+) -> (DeploymentName, String) {
+    let external = spec.networks.get(key).and_then(|network| network.external.as_deref());
+    let split = external.and_then(|name| match name.split_once('/') {
+        Some(pair) => Some(pair),
+        // A deployment's name may hold `_` too; the first one is right for all that have none.
+        None => name.strip_prefix("jaco_")?.split_once('_'),
+    });
+    match split {
+        Some((owner, key)) => (DeploymentName::new(owner), key.to_owned()),
+        None => (deployment.clone(), key.to_owned()),
+    }
+}
+
+fn attached(container: &ContainerSpec) -> impl Iterator<Item = &String> {
+    let joins = container.network_mode == NetworkMode::Networks;
+    container.networks.iter().filter(move |_| joins).map(|attachment| &attachment.network)
+}
+
+fn volume_name(instance: &Instance, spec: &DeploymentSpec, key: &str) -> String {
+    let Some(volume) = spec.volumes.get(key) else {
+        return name::volume_name(&instance.deployment, key);
+    };
+    if volume.per_replica {
+        return format!("{}_{}", volume.name, slot_text(&instance.slot));
+    }
+    volume.name.clone()
+}
+
+fn slot_text(slot: &Slot) -> String {
+    match slot {
+        Slot::Index(index) => index.to_string(),
+        Slot::Node(node) => node.to_string(),
+    }
+}
+
+/// `name@digest`, or the image's id when only the engine knows it.
+fn image_name(pin: &ImagePin) -> String {
+    if pin.local {
+        return pin.digest.clone();
+    }
+    let name = pin.reference.split('@').next().unwrap_or_default();
+    let base = name.rfind('/').map_or(0, |slash| slash + 1);
+    let end = name[base..].find(':').map_or(name.len(), |colon| base + colon);
+    format!("{}@{}", &name[..end], pin.digest)
+}
+
+fn own_labels(
+    cluster: &ClusterId,
+    deployment: &DeploymentName,
+    kind: &str,
+    key: &str,
+) -> BTreeMap<String, String> {
+    [
+        ("jaco.cluster_id", cluster.to_string()),
+        ("jaco.deployment", deployment.to_string()),
+        (kind, key.to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+fn container_labels(
+    cluster: &ClusterId,
+    state: &State,
+    instance: &Instance,
+    spec: &ContainerSpec,
+) -> BTreeMap<String, String> {
+    let mut labels = spec.labels.clone();
+    let ours = [
+        ("jaco.cluster_id", cluster.to_string()),
+        ("jaco.deployment", instance.deployment.to_string()),
+        ("jaco.service", instance.service.to_string()),
+        ("jaco.replica_id", instance.id.replica.to_string()),
+        ("jaco.replica_index", slot_text(&instance.slot)),
+        ("jaco.generation", instance.id.generation.0.to_string()),
+        ("jaco.revision", instance.revision.to_string()),
+        ("jaco.raft_index", state.applied_index.to_string()),
+        ("jaco.spec_hash", instance.spec_hash.clone()),
+    ];
+    labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    labels
+}
+
+fn planned_mounts(
+    instance: &Instance,
+    spec: &DeploymentSpec,
+    container: &ContainerSpec,
+) -> Vec<PlannedMount> {
+    let plan = |mount: &Mount| PlannedMount {
+        mount: mount.clone(),
+        volume: mounted_volume(instance, spec, mount),
+    };
+    container.mounts.iter().map(plan).collect()
+}
+
+/// The engine's name of the named volume behind a mount.
+pub(crate) fn mounted_volume(
+    instance: &Instance,
+    spec: &DeploymentSpec,
+    mount: &Mount,
+) -> Option<String> {
+    match &mount.kind {
+        MountKind::Volume { volume, .. } => Some(volume_name(instance, spec, volume)),
+        MountKind::Anonymous
+        | MountKind::Bind { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Image { .. } => None,
+    }
+}
+
+fn endpoints(
+    instance: &Instance,
+    spec: &DeploymentSpec,
+    container: &ContainerSpec,
+) -> Vec<Endpoint> {
+    if container.network_mode != NetworkMode::Networks {
+        return Vec::new();
+    }
+    let plan = |(position, attachment): (usize, &NetworkAttachment)| {
+        let mut aliases = vec![instance.service.to_string(), instance.id.replica.to_string()];
+        aliases.extend(attachment.aliases.iter().cloned());
+        aliases.sort();
+        aliases.dedup();
+        let first = container.mac_address.clone().filter(|_| position == 0);
+        Endpoint {
+            network: network_name(&instance.deployment, &attachment.network, spec),
+            aliases,
+            mac_address: attachment.mac_address.clone().or(first),
+            gw_priority: attachment.gw_priority,
+            interface_name: attachment.interface_name.clone(),
+        }
+    };
+    container.networks.iter().enumerate().map(plan).collect()
+}
+
+/// Ports that Docker publishes: those of mode `host`, and while there is no balancer of ours also
+/// the others of a service that has only one replica here.
+fn published(state: &State, instance: &Instance, service: &ServiceSpec) -> Vec<PortSpec> {
+    if service.container.network_mode != NetworkMode::Networks {
+        return Vec::new();
+    }
+    let deployment = state.deployments.get(&instance.deployment);
+    let alone = match service.mode {
+        ServiceMode::Global => true,
+        ServiceMode::Replicated { replicas } => {
+            let wanted = deployment.and_then(|d| state.wanted_replicas(d, service));
+            wanted.unwrap_or(replicas) <= 1
+        }
+    };
+    let by_docker =
+        |port: &&PortSpec| port.published.is_some() && (alone || port.mode == PortMode::Host);
+    service.ports.iter().filter(by_docker).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_named_by_digest() {
+        let pin = |reference: &str, local| ImagePin {
+            reference: reference.to_owned(),
+            digest: "sha256:d".to_owned(),
+            local,
+        };
+        for (reference, name) in [
+            ("web", "web@sha256:d"),
+            ("web:1.2", "web@sha256:d"),
+            ("registry.test:5000/a/web:1.2", "registry.test:5000/a/web@sha256:d"),
+            ("registry.test:5000/web", "registry.test:5000/web@sha256:d"),
+            ("web:1@sha256:e", "web@sha256:d"),
+        ] {
+            assert_eq!(image_name(&pin(reference, false)), name);
+        }
+        assert_eq!(image_name(&pin("web:1", true)), "sha256:d");
+    }
+}

@@ -1,0 +1,68 @@
+//! Who this node is and how patient it is.
+
+use jaco_model::entity::Capacity;
+use jaco_model::{ClusterId, NodeId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the node knows about itself without asking anybody.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its id.
+    pub node: NodeId,
+    /// The cluster whose containers it owns.
+    pub cluster: ClusterId,
+    /// Address that peers and people see; empty while there is no peer port.
+    pub address: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// Kept back from placement.
+    pub reserved: Capacity,
+    /// Labels from the node's configuration.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Limits and waits; the defaults are those of the product.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most pulls at once.
+    pub pulls: usize,
+    /// Most creations and starts at once.
+    pub starts: usize,
+    /// Time between two looks at everything the engine has.
+    pub observe_every: Duration,
+    /// How long the engine may be silent before the node says so.
+    pub engine_silence: Duration,
+    /// How long a pull may take before its place is given to another.
+    pub pull_limit: Duration,
+    /// How long transitions are collected before they are reported together.
+    pub report_window: Duration,
+    /// Least time between two reports of one instance.
+    pub report_gap: Duration,
+    /// How long a container without any check must run to count as ready.
+    pub settle: Duration,
+    /// How long a replica may be degraded before it is restarted.
+    pub patience: Duration,
+    /// First and longest wait after failures.
+    pub retry: (Duration, Duration),
+    /// How long a replica must be ready to be trusted again after failures.
+    pub forgive: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            pulls: 4,
+            starts: 8,
+            observe_every: Duration::from_secs(30),
+            engine_silence: Duration::from_secs(10),
+            pull_limit: Duration::from_secs(600),
+            report_window: Duration::from_millis(100),
+            report_gap: Duration::from_secs(1),
+            settle: Duration::from_secs(5),
+            patience: Duration::from_secs(30),
+            retry: (Duration::from_secs(1), Duration::from_secs(300)),
+            forgive: Duration::from_secs(600),
+        }
+    }
+}
