@@ -6,7 +6,7 @@
 
 use super::globals::{OPTIONS, SWITCHES};
 use super::verbs::Jaco;
-use super::{Failure, Globals};
+use super::{Failure, Format, Globals};
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs};
 use jaco_model::suggest::closest;
 use jaco_model::{ErrorCode, Fault};
@@ -20,25 +20,37 @@ pub(super) enum Parsed {
 }
 
 /// Understands a command line.
-pub(super) fn parse(args: &[String]) -> Result<Parsed, Failure> {
-    let mut globals = Globals::from_environment()?;
-    let info = Jaco::get_args_info();
-    let words = Rewriter { globals: &mut globals, commands: vec![&info], words: Vec::new() };
-    let words = words.rewrite(args)?;
-    if words.iter().any(|word| word == "--version") {
+///
+/// # Errors
+/// With the format that was asked for before the fault.
+pub(super) fn parse(args: &[String]) -> Result<Parsed, (Failure, Format)> {
+    let mut globals = Globals::from_environment().map_err(|fault| (fault, Format::Table))?;
+    let words = rewrite(args, &mut globals).map_err(|fault| (fault, globals.output))?;
+    if words.iter().take_while(|word| *word != "--").any(|word| word == "--version") {
         return Ok(Parsed::Print(format!("{}\n", crate::version::VERSION)));
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let words = if words.is_empty() { vec!["--help"] } else { words };
     match Jaco::from_args(&["jaco"], &words) {
         Ok(jaco) => Ok(Parsed::Run(Box::new(globals), jaco)),
-        Err(exit) if exit.status.is_ok() => Ok(Parsed::Print(with_globals(exit.output))),
-        Err(exit) => Err(Failure::usage(exit.output.trim().to_owned())),
+        Err(exit) if exit.status.is_ok() => Ok(Parsed::Print(with_globals(&exit.output))),
+        Err(exit) => {
+            let words: Vec<&str> = exit.output.split_whitespace().collect();
+            Err((Failure::usage(words.join(" ")), globals.output))
+        }
     }
 }
 
+/// The words as argh takes them: verbs, their flags, then their arguments after `--`. Flags of
+/// every command go to `globals`.
+fn rewrite(args: &[String], globals: &mut Globals) -> Result<Vec<String>, Failure> {
+    let info = Jaco::get_args_info();
+    let (words, arguments) = (Vec::new(), Vec::new());
+    Rewriter { globals, commands: vec![&info], words, arguments }.rewrite(args)
+}
+
 /// Help with the flags that argh does not know of.
-fn with_globals(help: String) -> String {
+fn with_globals(help: &str) -> String {
     const GLOBALS: &str = "
 Flags of every command:
   -o, --output      table, json or yaml (JACO_OUTPUT)
@@ -57,7 +69,10 @@ struct Rewriter<'a> {
     globals: &'a mut Globals,
     /// The command reached so far, its parents before it.
     commands: Vec<&'a CommandInfoWithArgs>,
+    /// Verbs and their flags.
     words: Vec<String>,
+    /// Arguments of the last verb. They go last, after `--`, because argh takes `-` for a flag.
+    arguments: Vec<String>,
 }
 
 impl<'a> Rewriter<'a> {
@@ -65,8 +80,7 @@ impl<'a> Rewriter<'a> {
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             if arg == "--" {
-                self.words.push(arg.clone());
-                self.words.extend(args.cloned());
+                args.by_ref().try_for_each(|arg| self.word(arg))?;
                 break;
             }
             if let Some(long) = arg.strip_prefix("--") {
@@ -76,6 +90,10 @@ impl<'a> Rewriter<'a> {
             } else {
                 self.word(arg)?;
             }
+        }
+        if !self.arguments.is_empty() {
+            self.words.push("--".to_owned());
+            self.words.append(&mut self.arguments);
         }
         Ok(self.words)
     }
@@ -87,16 +105,17 @@ impl<'a> Rewriter<'a> {
 
     /// A word that is no flag: a verb, or an argument of one.
     fn word(&mut self, word: &str) -> Result<(), Failure> {
-        if let Some(command) = self.command().filter(|command| !command.commands.is_empty()) {
-            let known = command.commands.iter().find(|sub| sub.name == word);
-            match known {
-                Some(sub) => self.commands.push(&sub.command),
-                None if word == "help" => {}
-                None => {
-                    let names = command.commands.iter().map(|sub| sub.name);
-                    let message = format!("there is no command \"{word}\"");
-                    return Err(suggest(message, word, names));
-                }
+        let Some(command) = self.command().filter(|command| !command.commands.is_empty()) else {
+            self.arguments.push(word.to_owned());
+            return Ok(());
+        };
+        match command.commands.iter().find(|sub| sub.name == word) {
+            Some(sub) => self.commands.push(&sub.command),
+            None if word == "help" => {}
+            None => {
+                let names = command.commands.iter().map(|sub| sub.name);
+                let message = format!("there is no command \"{word}\"");
+                return Err(suggest(message, word, names));
             }
         }
         self.words.push(word.to_owned());
@@ -230,3 +249,6 @@ fn suggest<'b>(message: String, word: &str, known: impl Iterator<Item = &'b str>
         None => fault.with("hint", "jaco --help").into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

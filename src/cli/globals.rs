@@ -94,6 +94,23 @@ impl Globals {
         }
     }
 
+    /// The same flags for another daemon.
+    pub(crate) fn at(&self, socket: PathBuf) -> Globals {
+        Globals { socket, ..self.clone() }
+    }
+
+    /// Columns of the terminal that standard output is; `None` when it is none.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
+    /// Whether a watch may redraw the screen instead of adding to it.
+    pub(crate) fn redraws(&self) -> bool {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        self.output == Format::Table && !dumb && std::io::stdout().is_terminal()
+    }
+
     /// Whether output to standard output is coloured.
     pub(crate) fn is_coloured(&self) -> bool {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
@@ -122,5 +139,21 @@ fn color(value: &str) -> Result<Option<bool>, Failure> {
         "always" => Ok(Some(true)),
         "never" => Ok(Some(false)),
         _ => Err(Failure::usage(format!("--color: {value} is not auto, always or never"))),
+    }
+}
+
+#[cfg(test)]
+impl Globals {
+    /// Tables without colour, for tests.
+    pub(crate) fn plain() -> Globals {
+        Globals {
+            socket: PathBuf::from("/nonexistent/jaco.sock"),
+            output: Format::Table,
+            color: Some(false),
+            quiet: false,
+            verbose: false,
+            request_timeout: Duration::from_secs(1),
+            yes: false,
+        }
     }
 }

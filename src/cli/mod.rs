@@ -7,11 +7,13 @@ mod globals;
 mod manifest;
 mod output;
 mod progress;
+mod stream;
+mod time;
 mod verbs;
 
 pub(crate) use failure::{Failure, Outcome};
 pub(crate) use globals::{Format, Globals};
-pub(crate) use output::{complain, print};
+pub(crate) use output::{complain, notice, print};
 
 use std::process::ExitCode;
 
@@ -24,11 +26,11 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
 }
 
 fn run(args: &[String]) -> Result<u8, (Failure, Format)> {
-    let parsed = args::parse(args).map_err(|failure| (failure, Format::Table))?;
+    let parsed = args::parse(args)?;
     let (globals, verb) = match parsed {
         args::Parsed::Run(globals, verb) => (globals, verb),
         args::Parsed::Print(text) => {
-            output::print(&text);
+            print(&text);
             return Ok(0);
         }
     };

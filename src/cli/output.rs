@@ -102,6 +102,11 @@ impl Table {
 
     /// The table as text; the last column is not padded.
     pub(crate) fn text(&self) -> String {
+        self.fit(None)
+    }
+
+    /// The table as text, its lines cut to the width of a terminal.
+    pub(crate) fn fit(&self, limit: Option<usize>) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -115,11 +120,37 @@ impl Table {
                 line.push_str(cell);
                 line.push_str(&" ".repeat(width - visible(cell) + 2));
             }
-            text.push_str(line.trim_end());
+            text.push_str(cut(line.trim_end(), limit));
             text.push('\n');
         }
         text
     }
+}
+
+/// The part of a line that fits. Colour codes take no room, and none is left open: only words of
+/// state are coloured, so a line that is cut inside one is kept whole up to its end.
+fn cut(line: &str, limit: Option<usize>) -> &str {
+    let Some(limit) = limit else { return line };
+    let (mut used, mut in_code, mut coloured) = (0, false, false);
+    for (at, character) in line.char_indices() {
+        if character == '\u{1b}' {
+            in_code = true;
+            coloured = !coloured;
+        } else if in_code {
+            in_code = character != 'm';
+        } else if used >= limit && !coloured {
+            return &line[..at];
+        } else {
+            used += 1;
+        }
+    }
+    line
+}
+
+/// A container id as it is shown: in full to scripts, as Docker shortens it on a terminal.
+pub(crate) fn short_id(globals: &Globals, id: &str) -> String {
+    let shown = if globals.width().is_some() { id.get(..12) } else { None };
+    shown.unwrap_or(id).to_owned()
 }
 
 /// Characters of a cell on the screen: colour codes take no room.
@@ -164,6 +195,14 @@ mod tests {
         table.row(["shop-web-0".to_owned(), "RUNNING".to_owned()]);
         table.row(["x".to_owned(), String::new()]);
         assert_eq!(table.text(), "NAME        STATE\nshop-web-0  RUNNING\nx           -\n");
+    }
+
+    #[test]
+    fn lines_are_cut_to_the_terminal_without_breaking_colours() {
+        let mut table = Table::new(&["NAME", "STATE"]);
+        table.row(["web".to_owned(), "\u{1b}[32mRUNNING\u{1b}[0m".to_owned()]);
+        assert_eq!(table.fit(Some(7)), "NAME  S\nweb   \u{1b}[32mRUNNING\u{1b}[0m\n");
+        assert_eq!(table.fit(Some(4)), "NAME\nweb \n");
     }
 
     #[test]

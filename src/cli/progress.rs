@@ -12,8 +12,6 @@ use std::io::Write;
 pub(crate) struct Ended {
     /// The deployment's status.
     pub(crate) status: String,
-    /// The revision that runs.
-    pub(crate) revision: u64,
     /// The revision whose content was restored.
     pub(crate) restored: Option<u64>,
     /// How far each service is.
@@ -74,14 +72,14 @@ async fn read(globals: &Globals, client: &Client, wanted: &Wanted) -> Result<End
         };
         match progress {
             Progress::Step { services, .. } => display.show(&services),
-            Progress::Reached { status, revision, services } => {
+            Progress::Reached { status, services, .. } => {
                 display.show(&services);
-                return Ok(Ended { status, revision, restored: None, services, error: None });
+                return Ok(Ended { status, restored: None, services, error: None });
             }
-            Progress::Ended { error, status, revision, restored_revision, services } => {
+            Progress::Ended { error, status, restored_revision, services, .. } => {
                 display.show(&services);
                 let restored = restored_revision;
-                return Ok(Ended { status, revision, restored, services, error: Some(error) });
+                return Ok(Ended { status, restored, services, error: Some(error) });
             }
         }
     }

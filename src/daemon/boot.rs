@@ -15,6 +15,7 @@ use jaco_runtime_core::{Host, RuntimeCore, Settings};
 use jaco_scheduler::Scheduler;
 use jaco_wiring::{Me, Member, decode_state};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -54,8 +55,9 @@ fn fill<I: Send + 'static>(mailbox: &Mailbox<I>, address: actix::Recipient<Deliv
     *mailbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
 }
 
-/// Opens the data directory; `None` when no cluster was begun there.
+/// Opens the data directory, made if it is missing; `None` when no cluster was begun there.
 pub(crate) fn open(config: &Config) -> Result<Option<(Store, Loaded)>, Error> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&config.data_dir)?;
     Ok(Store::open(Arc::new(HostDisk), &config.data_dir)?)
 }
 

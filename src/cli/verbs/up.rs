@@ -55,7 +55,7 @@ pub(crate) fn run(globals: &Globals, verb: Up) -> Outcome {
     let daemon = Embedded::start(config)?;
     notice(globals, &format!("Socket: {} (jaco --socket {0} …)", socket.display()));
     notice(globals, "One node: no mesh; Docker's bridges keep networks apart.");
-    let globals = Globals { socket, ..globals.clone() };
+    let globals = globals.at(socket);
     let client = Client::new(&globals)?;
     let origin = manifest::origin(&checked);
     let name = checked.documents.name.clone();
@@ -122,7 +122,7 @@ fn wait_for_engine(client: &Client) -> Result<(), Failure> {
         if ready(&view) {
             return Ok(());
         }
-        client.block_on(tokio::time::sleep(Duration::from_millis(100)));
+        client.block_on(async { tokio::time::sleep(Duration::from_millis(100)).await });
     }
     Err(Fault::new(ErrorCode::DockerError, "the Docker Engine does not answer")
         .with("op", "connect")

@@ -1,0 +1,175 @@
+//! `jaco doctor`: what this host has and lacks, and what the configuration means.
+
+use crate::cli::client::{Call, Client};
+use crate::cli::output::{Table, print, show, upper};
+use crate::cli::{Failure, Format, Globals, Outcome};
+use crate::daemon::config::{self, Effective};
+use argh::{ArgsInfo, FromArgs};
+use jaco_model::view::{ClusterView, NodeView};
+use serde::Serialize;
+use std::path::Path;
+
+/// check this host; with --config check the daemon's configuration and print every value
+#[derive(Debug, FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "doctor")]
+pub(crate) struct Doctor {
+    /// only check the configuration
+    #[argh(switch)]
+    config: bool,
+    /// configuration file (default: /etc/jaco/jacod.yaml)
+    #[argh(positional, arg_name = "PATH")]
+    path: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    id: &'static str,
+    node: String,
+    result: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Check {
+    fn ok(id: &'static str, message: impl Into<String>) -> Check {
+        Check { id, node: String::new(), result: "ok", message: message.into(), hint: None }
+    }
+
+    fn warn(id: &'static str, message: impl Into<String>, hint: &str) -> Check {
+        Check { result: "warn", hint: Some(hint.to_owned()), ..Check::ok(id, message) }
+    }
+
+    fn fail(id: &'static str, message: impl Into<String>, hint: &str) -> Check {
+        Check { result: "fail", hint: Some(hint.to_owned()), ..Check::ok(id, message) }
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(globals: &Globals, verb: &Doctor) -> Outcome {
+    if verb.config {
+        return configuration(globals, verb.path.as_deref());
+    }
+    if verb.path.is_some() {
+        return Err(Failure::usage("doctor takes a PATH only with --config"));
+    }
+    let mut checks = daemon(globals);
+    checks.push(disk());
+    let report = Report { ok: checks.iter().all(|check| check.result != "fail"), checks };
+    show(globals, &report, || table(&report));
+    if report.ok { Ok(0) } else { Err(Failure::Silent(1)) }
+}
+
+fn table(report: &Report) -> String {
+    let mut table = Table::new(&["CHECK", "NODE", "RESULT", "MESSAGE"]);
+    for check in &report.checks {
+        let hint = check.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        table.row([
+            check.id.to_owned(),
+            check.node.clone(),
+            upper(check.result),
+            format!("{}{hint}", check.message),
+        ]);
+    }
+    table.text()
+}
+
+/// The daemon, its cluster and its engine, as the daemon says.
+fn daemon(globals: &Globals) -> Vec<Check> {
+    let answer = Client::new(globals)
+        .and_then(|client| client.call::<ClusterView>(&Call::get("/v1/cluster")));
+    let view = match answer {
+        Ok(view) => view,
+        Err(failure) => {
+            let words = failure.fault().map(|fault| fault.message.clone()).unwrap_or_default();
+            return vec![Check::fail("daemon", words, "start it with: systemctl start jaco")];
+        }
+    };
+    let socket = globals.socket.display();
+    let mut checks = vec![Check::ok("daemon", format!("answers on {socket}"))];
+    if !view.initialized {
+        checks.push(Check::warn("cluster", "not in a cluster", "jaco cluster init"));
+        return checks;
+    }
+    checks.push(match &view.leader {
+        Some(leader) => Check::ok("leader", leader.clone()),
+        None => Check::fail("leader", "there is no leader", "wait a few seconds and try again"),
+    });
+    checks.extend(view.nodes.iter().map(engine));
+    checks
+}
+
+/// Docker Engine of one node.
+fn engine(node: &NodeView) -> Check {
+    let check = match (node.engine_version.is_empty(), node.conditions.is_empty()) {
+        (true, _) => Check::fail(
+            "engine",
+            "Docker Engine does not answer",
+            "is Docker running, and may the daemon use its socket?",
+        ),
+        (false, true) => Check::ok("engine", format!("Docker Engine {}", node.engine_version)),
+        (false, false) => {
+            Check::warn("engine", node.conditions.join(", "), "see the daemon's log")
+        }
+    };
+    Check { node: node.hostname.clone(), ..check }
+}
+
+/// Least free space of the data directory, in bytes.
+const SPACE_MIN: u64 = 256 * 1024 * 1024;
+
+/// Free space where the daemon keeps its state.
+fn disk() -> Check {
+    let loaded = config::load(None, &crate::daemon::variables());
+    let Ok(dir) = loaded.map(|loaded| loaded.config.data_dir) else {
+        return Check::warn("disk", "the configuration does not hold", "jaco doctor --config");
+    };
+    // Before the first start the directory does not exist; what counts then is where it will be.
+    let found = dir.ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
+    let Some(space) = found else {
+        return Check::warn("disk", format!("cannot look at {}", dir.display()), "run as root");
+    };
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let message = format!("{} MiB free for {}", free / 1024 / 1024, dir.display());
+    match free < SPACE_MIN {
+        true => Check::fail("disk", message, "below 256 MiB the daemon stops taking changes"),
+        false => Check::ok("disk", message),
+    }
+}
+
+/// `doctor --config`: every value and where it comes from.
+fn configuration(globals: &Globals, path: Option<&str>) -> Outcome {
+    let loaded = match config::load(path.map(Path::new), &crate::daemon::variables()) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            let faults = faults.into_iter().map(|fault| {
+                jaco_model::Fault::new(jaco_model::ErrorCode::ValidationFailed, fault)
+            });
+            return Err(Failure::manifest(faults.collect()));
+        }
+    };
+    for warning in &loaded.warnings {
+        crate::cli::output::notice(globals, &format!("warning: {warning}"));
+    }
+    if globals.output != Format::Table {
+        let values = loaded.effective.iter().map(|Effective { key, value, origin }| {
+            serde_json::json!({ "key": key, "value": value, "origin": origin })
+        });
+        let answer = serde_json::json!({ "ok": true, "settings": values.collect::<Vec<_>>() });
+        show(globals, &answer, String::new);
+        return Ok(0);
+    }
+    let mut table = Table::new(&["KEY", "VALUE", "ORIGIN"]);
+    for Effective { key, value, origin } in loaded.effective {
+        table.row([key.to_owned(), value, origin]);
+    }
+    print(&table.text());
+    Ok(0)
+}
