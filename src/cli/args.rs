@@ -14,7 +14,7 @@ use jaco_model::{ErrorCode, Fault};
 /// A command line that was understood.
 pub(super) enum Parsed {
     /// Run a verb.
-    Run(Box<Globals>, Jaco),
+    Run(Box<Globals>, Box<Jaco>),
     /// Print this and be done: help or the version.
     Print(String),
 }
@@ -32,7 +32,7 @@ pub(super) fn parse(args: &[String]) -> Result<Parsed, (Failure, Format)> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let words = if words.is_empty() { vec!["--help"] } else { words };
     match Jaco::from_args(&["jaco"], &words) {
-        Ok(jaco) => Ok(Parsed::Run(Box::new(globals), jaco)),
+        Ok(jaco) => Ok(Parsed::Run(Box::new(globals), Box::new(jaco))),
         Err(exit) if exit.status.is_ok() => Ok(Parsed::Print(with_globals(&exit.output))),
         Err(exit) => {
             let words: Vec<&str> = exit.output.split_whitespace().collect();
@@ -123,11 +123,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// `--name`, `--name value` or `--name=value`.
-    fn long(
-        &mut self,
-        text: &str,
-        args: &mut std::slice::Iter<'_, String>,
-    ) -> Result<(), Failure> {
+    fn long(&mut self, text: &str, args: &mut std::slice::Iter<'_, String>) -> Result<(), Failure> {
         let (name, given) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, None),

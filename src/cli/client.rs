@@ -108,7 +108,12 @@ impl Client {
 
     /// One call and its whole answer.
     pub(crate) fn call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        let bytes = self.block_on(self.whole(call))?;
+        self.block_on(self.fetch(call))
+    }
+
+    /// As [`Client::call`], for callers that wait in their own way.
+    pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
+        let bytes = self.whole(call).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::internal(format!("the daemon's answer is not understood: {error}"))
         })

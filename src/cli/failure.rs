@@ -73,7 +73,8 @@ impl From<ErrorBody> for Failure {
 
 /// `Error: <code>: <message>` and the details that the message does not contain already.
 fn text(body: &ErrorBody) -> String {
-    let faults = if body.errors.is_empty() { std::slice::from_ref(&body.error) } else { &body.errors };
+    let faults =
+        if body.errors.is_empty() { std::slice::from_ref(&body.error) } else { &body.errors };
     let texts: Vec<String> = faults.iter().map(fault_text).collect();
     texts.join("\n")
 }
@@ -95,9 +96,10 @@ mod tests {
 
     #[test]
     fn details_that_the_message_contains_are_not_repeated() {
-        let fault = Fault::new(ErrorCode::DeploymentNotFound, "there is no deployment named \"shp\"")
-            .with("deployment", "shp")
-            .with("suggestion", "shop");
+        let fault =
+            Fault::new(ErrorCode::DeploymentNotFound, "there is no deployment named \"shp\"")
+                .with("deployment", "shp")
+                .with("suggestion", "shop");
         assert_eq!(
             fault_text(&fault),
             "Error: deployment_not_found: there is no deployment named \"shp\"\n  suggestion: shop"

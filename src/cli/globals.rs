@@ -38,15 +38,11 @@ pub(crate) struct Globals {
 }
 
 /// Global options that take a value, and their short forms.
-pub(super) const OPTIONS: &[(&str, Option<char>)] = &[
-    ("--socket", None),
-    ("--output", Some('o')),
-    ("--color", None),
-    ("--request-timeout", None),
-];
+pub(crate) const OPTIONS: &[(&str, Option<char>)] =
+    &[("--socket", None), ("--output", Some('o')), ("--color", None), ("--request-timeout", None)];
 
 /// Global switches and their short forms.
-pub(super) const SWITCHES: &[(&str, Option<char>)] =
+pub(crate) const SWITCHES: &[(&str, Option<char>)] =
     &[("--quiet", Some('q')), ("--verbose", Some('v')), ("--yes", Some('y'))];
 
 impl Globals {

@@ -156,7 +156,10 @@ pub(crate) fn accept(globals: &Globals, flags: &InputFlags) -> Result<Checked, F
     }
     warn(globals, &checked.outcome.problems);
     if !checked.loaded.name.explicit {
-        notice(globals, &format!("Deployment: {} (named after its directory)", checked.documents.name));
+        notice(
+            globals,
+            &format!("Deployment: {} (named after its directory)", checked.documents.name),
+        );
     }
     Ok(checked)
 }

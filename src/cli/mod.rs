@@ -12,7 +12,7 @@ mod time;
 mod verbs;
 
 pub(crate) use failure::{Failure, Outcome};
-pub(crate) use globals::{Format, Globals};
+pub(crate) use globals::{Format, Globals, OPTIONS, SWITCHES};
 pub(crate) use output::{complain, notice, print};
 
 use std::process::ExitCode;
@@ -35,5 +35,5 @@ fn run(args: &[String]) -> Result<u8, (Failure, Format)> {
         }
     };
     let format = globals.output;
-    verbs::run(&globals, verb).map_err(|failure| (failure, format))
+    verbs::run(&globals, *verb).map_err(|failure| (failure, format))
 }

@@ -37,11 +37,7 @@ pub(crate) fn show<T: Serialize>(globals: &Globals, value: &T, table: impl FnOnc
 }
 
 /// Prints one object of a stream.
-pub(crate) fn show_item<T: Serialize>(
-    globals: &Globals,
-    value: &T,
-    line: impl FnOnce() -> String,
-) {
+pub(crate) fn show_item<T: Serialize>(globals: &Globals, value: &T, line: impl FnOnce() -> String) {
     match globals.output {
         Format::Table => print(&line()),
         Format::Json => print(&format!("{}\n", serde_json::to_string(value).unwrap_or_default())),

@@ -43,7 +43,11 @@ pub(crate) struct Wanted {
 }
 
 /// Waits and shows progress. Ctrl-C leaves the work running.
-pub(crate) fn follow(globals: &Globals, client: &Client, wanted: &Wanted) -> Result<Ended, Failure> {
+pub(crate) fn follow(
+    globals: &Globals,
+    client: &Client,
+    wanted: &Wanted,
+) -> Result<Ended, Failure> {
     client.block_on(async {
         tokio::select! {
             ended = read(globals, client, wanted) => ended,

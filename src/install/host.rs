@@ -44,7 +44,17 @@ fn by_shadow() -> Result<(), Error> {
     if id_of("/etc/passwd", "jaco")?.is_none() {
         must(
             "useradd",
-            &["--system", "--gid", "jaco", "--no-create-home", "--home-dir", "/var/lib/jaco", "--shell", "/usr/sbin/nologin", "jaco"],
+            &[
+                "--system",
+                "--gid",
+                "jaco",
+                "--no-create-home",
+                "--home-dir",
+                "/var/lib/jaco",
+                "--shell",
+                "/usr/sbin/nologin",
+                "jaco",
+            ],
         )?;
     }
     Ok(())

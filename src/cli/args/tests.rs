@@ -29,7 +29,10 @@ fn words_are_rewritten_for_argh() {
         ("logs -fn 5 shop", "logs -f -n 5 -- shop"),
         ("logs -fn=5 shop", "logs -f -n 5 -- shop"),
         ("apply -", "apply -- -"),
-        ("apply -f a.yaml -fb.yaml --env K=a=b dir", "apply -f a.yaml -f b.yaml --env K=a=b -- dir"),
+        (
+            "apply -f a.yaml -fb.yaml --env K=a=b dir",
+            "apply -f a.yaml -f b.yaml --env K=a=b -- dir",
+        ),
         ("apply --env=K= dir -d", "apply --env K= -d -- dir"),
         ("get replicas --state running", "get replicas --state running"),
         ("wait shop --for revision=3", "wait --for revision=3 -- shop"),
@@ -61,7 +64,7 @@ fn global_flags_stand_anywhere() {
 fn mistakes_are_said_with_the_closest_known_name() {
     for (typed, said) in [
         ("stauts", "there is no command \"stauts\" (status?)"),
-        ("get replica5", "there is no command \"replica5\" (replica?)"),
+        ("get volums", "there is no command \"volums\" (volumes?)"),
         ("logs shop --flow", "there is no flag --flow here (--follow?)"),
         ("status --ouput json", "there is no flag --ouput here (--output?)"),
         ("logs shop --tail", "--tail needs a value"),
@@ -75,7 +78,9 @@ fn mistakes_are_said_with_the_closest_known_name() {
 
 #[test]
 fn a_fault_after_the_format_is_told_in_that_format() {
-    let Err((failure, format)) = parse(&words("-o json logs")) else { panic!("logs needs a target") };
+    let Err((failure, format)) = parse(&words("-o json logs")) else {
+        panic!("logs needs a target")
+    };
     assert_eq!(format, Format::Json);
     assert_eq!(failure.fault().unwrap().code.exit_code(), 2);
     assert!(failure.fault().unwrap().message.contains("TARGET"), "{failure:?}");

@@ -95,9 +95,9 @@ pub(crate) fn resolve_image(text: &str) -> Result<ResolveImage, Failure> {
         "always" => Ok(ResolveImage::Always),
         "changed" => Ok(ResolveImage::Changed),
         "never" => Ok(ResolveImage::Never),
-        _ => Err(Failure::usage(format!(
-            "--resolve-image: {text} is not always, changed or never"
-        ))),
+        _ => {
+            Err(Failure::usage(format!("--resolve-image: {text} is not always, changed or never")))
+        }
     }
 }
 
@@ -131,8 +131,8 @@ pub(crate) fn finish(
             }
             complain(&serde_json::json!({ "error": error }).to_string());
             let restored = ended.restored.filter(|_| error.code == ErrorCode::RolledBack);
-            applied.rollback = restored
-                .map(|restored_revision| RollbackView { restored_revision, reason: error });
+            applied.rollback =
+                restored.map(|restored_revision| RollbackView { restored_revision, reason: error });
         }
     }
     match globals.output {

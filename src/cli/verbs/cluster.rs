@@ -52,7 +52,9 @@ fn begin(globals: &Globals, init: Init) -> Outcome {
     let view: InitView = client.call(&Call::post("/v1/cluster/init", &request))?;
     show(globals, &view, || {
         let InitView { cluster_id, name, node } = &view;
-        format!("Cluster initialized.\n  cluster_id: {cluster_id}\n  name:       {name}\n  node:       {node}\n")
+        format!(
+            "Cluster initialized.\n  cluster_id: {cluster_id}\n  name:       {name}\n  node:       {node}\n"
+        )
     });
     if !init.no_systemd_enable {
         crate::install::enable(globals);

@@ -70,7 +70,9 @@ pub(crate) fn run(globals: &Globals, verb: Diff) -> Outcome {
             (left, right)
         }
         [] | [_] => files(globals, &client, &verb)?,
-        _ => return Err(Failure::usage("diff takes a PATH, or one or two <deployment>@<revision>")),
+        _ => {
+            return Err(Failure::usage("diff takes a PATH, or one or two <deployment>@<revision>"));
+        }
     };
     let view = compare(&from, &to);
     show(globals, &view, || view.files.iter().map(|file| file.diff.as_str()).collect());

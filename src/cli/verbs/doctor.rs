@@ -1,11 +1,13 @@
 //! `jaco doctor`: what this host has and lacks, and what the configuration means.
 
+mod host;
+
 use crate::cli::client::{Call, Client};
 use crate::cli::output::{Table, print, show, upper};
 use crate::cli::{Failure, Format, Globals, Outcome};
 use crate::daemon::config::{self, Effective};
 use argh::{ArgsInfo, FromArgs};
-use jaco_model::view::{ClusterView, NodeView};
+use jaco_model::view::{ClusterView, NodeView, VersionView};
 use serde::Serialize;
 use std::path::Path;
 
@@ -61,7 +63,7 @@ pub(crate) fn run(globals: &Globals, verb: &Doctor) -> Outcome {
         return Err(Failure::usage("doctor takes a PATH only with --config"));
     }
     let mut checks = daemon(globals);
-    checks.push(disk());
+    checks.extend(host::checks());
     let report = Report { ok: checks.iter().all(|check| check.result != "fail"), checks };
     show(globals, &report, || table(&report));
     if report.ok { Ok(0) } else { Err(Failure::Silent(1)) }
@@ -94,6 +96,7 @@ fn daemon(globals: &Globals) -> Vec<Check> {
     };
     let socket = globals.socket.display();
     let mut checks = vec![Check::ok("daemon", format!("answers on {socket}"))];
+    checks.extend(version(globals));
     if !view.initialized {
         checks.push(Check::warn("cluster", "not in a cluster", "jaco cluster init"));
         return checks;
@@ -106,6 +109,21 @@ fn daemon(globals: &Globals) -> Vec<Check> {
     checks
 }
 
+/// Whether the daemon runs the version of this binary: after an update it may not yet.
+fn version(globals: &Globals) -> Option<Check> {
+    let client = Client::new(globals).ok()?;
+    let server: VersionView = client.call(&Call::get("/v1/version")).ok()?;
+    let (ours, theirs) = (crate::version::VERSION, server.version);
+    Some(match theirs == ours {
+        true => Check::ok("version", theirs),
+        false => Check::warn(
+            "version",
+            format!("the daemon is {theirs}, this command line {ours}"),
+            "systemctl restart jaco",
+        ),
+    })
+}
+
 /// Docker Engine of one node.
 fn engine(node: &NodeView) -> Check {
     let check = match (node.engine_version.is_empty(), node.conditions.is_empty()) {
@@ -115,33 +133,9 @@ fn engine(node: &NodeView) -> Check {
             "is Docker running, and may the daemon use its socket?",
         ),
         (false, true) => Check::ok("engine", format!("Docker Engine {}", node.engine_version)),
-        (false, false) => {
-            Check::warn("engine", node.conditions.join(", "), "see the daemon's log")
-        }
+        (false, false) => Check::warn("engine", node.conditions.join(", "), "see the daemon's log"),
     };
     Check { node: node.hostname.clone(), ..check }
-}
-
-/// Least free space of the data directory, in bytes.
-const SPACE_MIN: u64 = 256 * 1024 * 1024;
-
-/// Free space where the daemon keeps its state.
-fn disk() -> Check {
-    let loaded = config::load(None, &crate::daemon::variables());
-    let Ok(dir) = loaded.map(|loaded| loaded.config.data_dir) else {
-        return Check::warn("disk", "the configuration does not hold", "jaco doctor --config");
-    };
-    // Before the first start the directory does not exist; what counts then is where it will be.
-    let found = dir.ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
-    let Some(space) = found else {
-        return Check::warn("disk", format!("cannot look at {}", dir.display()), "run as root");
-    };
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    let message = format!("{} MiB free for {}", free / 1024 / 1024, dir.display());
-    match free < SPACE_MIN {
-        true => Check::fail("disk", message, "below 256 MiB the daemon stops taking changes"),
-        false => Check::ok("disk", message),
-    }
 }
 
 /// `doctor --config`: every value and where it comes from.

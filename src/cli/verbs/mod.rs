@@ -90,7 +90,7 @@ pub(super) fn run(globals: &Globals, jaco: Jaco) -> Outcome {
         Verb::Daemon(verb) => daemon::run(&verb),
         Verb::Install(verb) => install::install(globals, &verb),
         Verb::Uninstall(verb) => install::uninstall(globals, &verb),
-        Verb::Completion(verb) => completion::run(&verb),
+        Verb::Completion(verb) => completion::run(globals, &verb),
         Verb::Version(verb) => version::run(globals, &verb),
     }
 }

@@ -54,10 +54,8 @@ fn text(globals: &Globals, rows: &[ReplicaRow], now: u64) -> String {
 
 /// For how long the container has run; empty when it does not.
 fn up(row: &ReplicaRow, now: u64) -> String {
-    let runs = matches!(
-        row.state.as_str(),
-        "starting" | "running" | "degraded" | "updating" | "draining"
-    );
+    let runs =
+        matches!(row.state.as_str(), "starting" | "running" | "degraded" | "updating" | "draining");
     row.started_at.as_deref().filter(|_| runs).map(|at| lasted(at, now)).unwrap_or_default()
 }
 

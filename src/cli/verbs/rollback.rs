@@ -1,7 +1,7 @@
 //! `jaco rollback`: an earlier revision as a new one.
 
 use crate::cli::client::{Call, Client, escape};
-use crate::cli::output::print;
+use crate::cli::output::show;
 use crate::cli::progress::limit;
 use crate::cli::verbs::apply::finish;
 use crate::cli::{Failure, Globals, Outcome};
@@ -34,7 +34,7 @@ pub(crate) fn run(globals: &Globals, verb: &Rollback) -> Outcome {
     let limit = limit(&verb.timeout)?;
     let client = Client::new(globals)?;
     if verb.dry_run {
-        return preview(&client, verb);
+        return preview(globals, &client, verb);
     }
     let path = format!("/v1/deployments/{}/rollback", escape(&verb.deployment));
     let request = RollbackRequest { to: verb.to, expect_revision: None };
@@ -46,7 +46,7 @@ pub(crate) fn run(globals: &Globals, verb: &Rollback) -> Outcome {
 }
 
 /// Which revision would come back, with the same checks as the server's.
-fn preview(client: &Client, verb: &Rollback) -> Outcome {
+fn preview(globals: &Globals, client: &Client, verb: &Rollback) -> Outcome {
     let call = Call::get(format!("/v1/deployments/{}/history", escape(&verb.deployment)));
     let revisions: Vec<RevisionView> = client.call(&call)?;
     let wanted = match verb.to {
@@ -62,6 +62,8 @@ fn preview(client: &Client, verb: &Rollback) -> Outcome {
         return Err(Failure::from(jaco_model::Fault::new(code, message)));
     };
     let RevisionView { revision, applied_at, summary, .. } = wanted;
-    print(&format!("Would roll back to revision: {revision} ({summary}, applied {applied_at})\n"));
+    show(globals, wanted, || {
+        format!("Would roll back to revision: {revision} ({summary}, applied {applied_at})\n")
+    });
     Ok(0)
 }

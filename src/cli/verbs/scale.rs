@@ -43,13 +43,8 @@ pub(crate) fn run(globals: &Globals, verb: &Scale) -> Outcome {
         });
         let lines: String = lines.collect();
         if !verb.detach {
-            let wanted = Wanted {
-                deployment,
-                service: None,
-                revision: None,
-                goal: WaitFor::Active,
-                limit,
-            };
+            let wanted =
+                Wanted { deployment, service: None, revision: None, goal: WaitFor::Active, limit };
             let ended = follow(globals, &client, &wanted)?;
             if let Some(error) = ended.error {
                 return Err(error.into());
@@ -66,7 +61,6 @@ fn read(target: &str) -> Result<(String, String, u32), Failure> {
         let (deployment, service) = names.split_once('/')?;
         Some((deployment.to_owned(), service.to_owned(), number.parse().ok()?))
     });
-    parts.ok_or_else(|| {
-        Failure::usage(format!("{target} is not <deployment>/<service>=<replicas>"))
-    })
+    parts
+        .ok_or_else(|| Failure::usage(format!("{target} is not <deployment>/<service>=<replicas>")))
 }

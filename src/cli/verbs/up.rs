@@ -59,8 +59,7 @@ pub(crate) fn run(globals: &Globals, verb: Up) -> Outcome {
     let client = Client::new(&globals)?;
     let origin = manifest::origin(&checked);
     let name = checked.documents.name.clone();
-    let request =
-        ApplyRequest { documents: checked.documents, origin, ..ApplyRequest::default() };
+    let request = ApplyRequest { documents: checked.documents, origin, ..ApplyRequest::default() };
     let outcome = session(&globals, &client, &name, &request);
     let removed = if verb.keep { Ok(()) } else { remove(&globals, &client, &name) };
     daemon.stop();
