@@ -7,7 +7,7 @@ use jaco_manifest::{
     FileKind, Files, Input, LoadOptions, Loaded, Outcome, PathKind, Problems, Variables,
 };
 use jaco_model::entity::Origin;
-use jaco_model::view::DocumentsRequest;
+use jaco_model::view::{DocumentsRequest, Warning};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -171,6 +171,20 @@ pub(crate) fn warn(globals: &Globals, problems: &Problems) {
     }
     for problem in &problems.warnings {
         complain(&format!("warning: {}", problem.text(problems.file(problem.at.file))));
+    }
+}
+
+/// Prints those of the server's warnings that [`accept`] did not print: both compile the same
+/// documents, but only the server looks at images.
+pub(crate) fn warn_more(globals: &Globals, local: &Problems, warnings: &[Warning]) {
+    let told = |warning: &Warning| {
+        local.warnings.iter().any(|problem| {
+            warning.detail("path").unwrap_or_default() == problem.path
+                && warning.message.ends_with(&problem.message)
+        })
+    };
+    for warning in warnings.iter().filter(|warning| !told(warning)) {
+        notice(globals, &format!("warning: {}", warning.message));
     }
 }
 

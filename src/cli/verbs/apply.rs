@@ -1,7 +1,7 @@
 //! `jaco apply`: send the files, follow the change.
 
 use crate::cli::client::{Call, Client};
-use crate::cli::manifest::{self, Checked, InputFlags, accept, input_flags};
+use crate::cli::manifest::{self, Checked, InputFlags, accept, input_flags, warn_more};
 use crate::cli::output::{complain, json, notice, print, yaml};
 use crate::cli::progress::{Wanted, follow, limit};
 use crate::cli::{Failure, Format, Globals, Outcome};
@@ -79,9 +79,7 @@ pub(crate) fn run(globals: &Globals, verb: Apply) -> Outcome {
         no_rollback: verb.no_rollback,
     };
     let applied: AppliedView = client.call(&Call::post("/v1/deployments", &request))?;
-    for warning in &applied.warnings {
-        notice(globals, &format!("warning: {}", warning.message));
-    }
+    warn_more(globals, &checked.outcome.problems, &applied.warnings);
     let headline = match applied.changed {
         true => format!("Applied revision: {}", applied.revision),
         false => "No changes".to_owned(),

@@ -137,9 +137,8 @@ const LIMIT: Duration = Duration::from_millis(300);
 fn names(globals: &Globals, deployments_only: bool) -> BTreeSet<String> {
     let Ok(client) = Client::new(globals) else { return BTreeSet::new() };
     let call = Call::get("/v1/status");
-    let answer = client.block_on(async {
-        tokio::time::timeout(LIMIT, client.fetch::<StatusView>(&call)).await
-    });
+    let answer = client
+        .block_on(async { tokio::time::timeout(LIMIT, client.fetch::<StatusView>(&call)).await });
     let Ok(Ok(view)) = answer else { return BTreeSet::new() };
     let mut names: BTreeSet<String> =
         view.deployments.into_iter().map(|deployment| deployment.name).collect();

@@ -1,8 +1,8 @@
 //! `jaco plan`: what an apply would do.
 
 use crate::cli::client::{Call, Client};
-use crate::cli::manifest::{InputFlags, accept, input_flags};
-use crate::cli::output::{notice, show};
+use crate::cli::manifest::{InputFlags, accept, input_flags, warn_more};
+use crate::cli::output::show;
 use crate::cli::verbs::apply::resolve_image;
 use crate::cli::{Failure, Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
@@ -84,9 +84,7 @@ fn ask(
         resolve_image: resolve_image(resolve)?,
     };
     let plan: PlanView = client.call(&Call::post("/v1/plan", &request))?;
-    for warning in &plan.warnings {
-        notice(globals, &format!("warning: {}", warning.message));
-    }
+    warn_more(globals, &checked.outcome.problems, &plan.warnings);
     Ok(plan)
 }
 
