@@ -39,7 +39,9 @@ struct Entry {
     shown: Option<(InstanceState, WallMs)>,
     /// Since when it differs from what the state holds.
     differs_since: Option<Mono>,
-    sent: Option<(Shown, Mono)>,
+    sent: Option<Shown>,
+    /// Until when reports are paid for: each costs one gap.
+    paid_until: Mono,
     flying: bool,
     repeat: Backoff,
     repeat_at: Mono,
@@ -134,7 +136,7 @@ impl Reporter {
             };
             let since = entry.shown.map_or(WallMs(now.wall.0), |(_, since)| since);
             instances.extend(reports(task, since));
-            entry.send(now.mono, Shown::Instance(task.view()));
+            entry.send(now.mono, Shown::Instance(task.view()), settings);
             keys.push(Key::Instance(id.clone()));
         }
         let mut changed = Vec::new();
@@ -143,7 +145,7 @@ impl Reporter {
             else {
                 continue;
             };
-            entry.send(now.mono, Shown::Volume(report.present));
+            entry.send(now.mono, Shown::Volume(report.present), settings);
             changed.push(report.clone());
             keys.push(Key::Volume(name.clone()));
         }
@@ -165,6 +167,7 @@ impl Entry {
             shown: None,
             differs_since: None,
             sent: None,
+            paid_until: Mono(0),
             flying: false,
             repeat: Backoff::new(REPEAT.0, REPEAT.1, seed),
             repeat_at: Mono(0),
@@ -177,11 +180,11 @@ impl Entry {
             self.differs_since = None;
             self.repeat.reset();
             if !self.flying {
-                self.sent = self.sent.take().map(|(_, at)| (shown.clone(), at));
+                self.sent = self.sent.take().map(|_| shown.clone());
             }
             return;
         }
-        let news = self.sent.as_ref().is_none_or(|(sent, _)| sent != shown);
+        let news = self.sent.as_ref().is_none_or(|sent| sent != shown);
         if news {
             self.repeat_at = Mono(0);
         }
@@ -198,13 +201,17 @@ impl Entry {
         self.differs_since.is_some() && !self.flying && self.gap_over(settings) <= now
     }
 
+    /// A quiet instance may take a few steps at once, a flapping one only one per gap (the
+    /// generic cell rate algorithm, ITU-T I.371).
     fn gap_over(&self, settings: &Settings) -> Mono {
-        let gap = self.sent.as_ref().map_or(Mono(0), |(_, at)| at.plus(settings.report_gap));
-        gap.max(self.repeat_at)
+        let credit = settings.report_gap * settings.report_burst.saturating_sub(1);
+        let credit = u64::try_from(credit.as_millis()).unwrap_or(u64::MAX);
+        Mono(self.paid_until.0.saturating_sub(credit)).max(self.repeat_at)
     }
 
-    fn send(&mut self, now: Mono, shown: Shown) {
-        self.sent = Some((shown, now));
+    fn send(&mut self, now: Mono, shown: Shown, settings: &Settings) {
+        self.sent = Some(shown);
+        self.paid_until = self.paid_until.max(now).plus(settings.report_gap);
         self.flying = true;
         self.differs_since = None;
     }

@@ -37,8 +37,10 @@ pub struct Settings {
     pub pull_limit: Duration,
     /// How long transitions are collected before they are reported together.
     pub report_window: Duration,
-    /// Least time between two reports of one instance.
+    /// Mean time between two reports of one instance.
     pub report_gap: Duration,
+    /// Reports that an instance may make without that gap after it was quiet.
+    pub report_burst: u32,
     /// How long a container without any check must run to count as ready.
     pub settle: Duration,
     /// How long a replica may be degraded before it is restarted.
@@ -59,6 +61,7 @@ impl Default for Settings {
             pull_limit: Duration::from_secs(600),
             report_window: Duration::from_millis(100),
             report_gap: Duration::from_secs(1),
+            report_burst: 4,
             settle: Duration::from_secs(5),
             patience: Duration::from_secs(30),
             retry: (Duration::from_secs(1), Duration::from_secs(300)),
