@@ -101,7 +101,11 @@ impl Hub {
     }
 
     /// A command of the API.
-    pub(crate) fn submit(&self, envelope: &Envelope, answer: oneshot::Sender<Result<Reply, Fault>>) {
+    pub(crate) fn submit(
+        &self,
+        envelope: &Envelope,
+        answer: oneshot::Sender<Result<Reply, Fault>>,
+    ) {
         let steps = {
             let mut inner = self.inner.borrow_mut();
             inner.last_ticket += 1;

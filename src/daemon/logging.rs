@@ -76,7 +76,9 @@ fn targets(config: &Config) -> Targets {
     let default = config.log_level.get("default").map_or("info", String::as_str);
     // Libraries speak only when they are in trouble; their chatter is nobody's business here.
     let mut targets = Targets::new().with_default(level("warn"));
-    for ours in ["jaco", "jaco_raft", "jaco_raft_core", "jaco_runtime", "jaco_api", "jaco_kit", "audit"] {
+    for ours in
+        ["jaco", "jaco_raft", "jaco_raft_core", "jaco_runtime", "jaco_api", "jaco_kit", "audit"]
+    {
         targets = targets.with_target(ours, level(default));
     }
     for (subsystem, word) in config.log_level.iter().filter(|(name, _)| *name != "default") {

@@ -125,7 +125,8 @@ impl Daemon {
                 return Ok(());
             }
         };
-        self.hub = Some(boot::start(&self.config, store, &self.supervisor, &self.boards, &self.engine)?);
+        self.hub =
+            Some(boot::start(&self.config, store, &self.supervisor, &self.boards, &self.engine)?);
         Ok(())
     }
 
@@ -186,9 +187,8 @@ impl Daemon {
             return Err(Fault::new(ErrorCode::ClusterAlreadyInitialized, message)
                 .with("cluster_id", cluster.unwrap_or_default()));
         }
-        let failed = |error: boot::Error| {
-            Fault::new(ErrorCode::StorageFailed, logging::chain(&error))
-        };
+        let failed =
+            |error: boot::Error| Fault::new(ErrorCode::StorageFailed, logging::chain(&error));
         let begun = init::begin(&self.config, &self.supervisor.clock(), name).map_err(failed)?;
         let hub =
             boot::start(&self.config, begun.store, &self.supervisor, &self.boards, &self.engine);

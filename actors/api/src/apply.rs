@@ -22,11 +22,7 @@ use std::collections::BTreeMap;
 const DOCUMENT_MAX: usize = 4 * 1024 * 1024;
 
 /// `POST /v1/deployments`
-pub(crate) async fn apply(
-    api: Data<Api>,
-    request: Request,
-    bytes: Bytes,
-) -> Answer<HttpResponse> {
+pub(crate) async fn apply(api: Data<Api>, request: Request, bytes: Bytes) -> Answer<HttpResponse> {
     let wanted: ApplyRequest = body(&bytes)?;
     let started = api.backend.now();
     let state = api.state()?;
@@ -35,7 +31,8 @@ pub(crate) async fn apply(
         compiled.spec.services.values_mut().for_each(pause_on_failure);
     }
     let mut warnings = compiled.warnings;
-    let images = pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
+    let images =
+        pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
     let deployment = compiled.spec.name.clone();
     let DocumentsRequest { compose, jaco, .. } = wanted.documents;
     let command = Command::Apply(Box::new(ApplyDeployment {
@@ -62,7 +59,8 @@ pub(crate) async fn plan(api: Data<Api>, bytes: Bytes) -> Answer<HttpResponse> {
     let state = api.state()?;
     let compiled = compile(&api, &wanted.documents)?;
     let mut warnings = compiled.warnings;
-    let images = pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
+    let images =
+        pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
     let DocumentsRequest { compose, jaco, .. } = wanted.documents;
     let wish = ApplyDeployment {
         spec: compiled.spec,
@@ -112,7 +110,9 @@ fn compile(api: &Api, documents: &DocumentsRequest) -> Answer<Accepted> {
     }
     match spec {
         Some(spec) => Ok(Accepted { spec, privileged, warnings }),
-        None => Err(Fault::new(ErrorCode::Internal, "the documents gave neither spec nor error").into()),
+        None => {
+            Err(Fault::new(ErrorCode::Internal, "the documents gave neither spec nor error").into())
+        }
     }
 }
 

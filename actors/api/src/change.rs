@@ -67,7 +67,8 @@ pub(crate) async fn scale(
         return Err(unexpected_reply());
     };
     let services = services.into_iter();
-    let services = services.map(|(name, (from, to))| ScaledService { name: name.to_string(), from, to });
+    let services =
+        services.map(|(name, (from, to))| ScaledService { name: name.to_string(), from, to });
     let view = ScaledView { deployment: deployment.to_string(), services: services.collect() };
     Ok(HttpResponse::Ok().json(view))
 }

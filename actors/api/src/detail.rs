@@ -54,7 +54,8 @@ pub(crate) async fn deployment(
         return Err(Fault::new(ErrorCode::Internal, "the deployment vanished").into());
     };
     let number = query.revision.map_or(deployment.revision, Revision);
-    let record = state.revision(&name, number).ok_or_else(|| no_revision(&state, deployment, number))?;
+    let record =
+        state.revision(&name, number).ok_or_else(|| no_revision(&state, deployment, number))?;
     let (compose_yaml, env_masked) = shown(&record.documents.compose, query.reveal);
     let (jaco_yaml, _) = shown(&record.documents.jaco, query.reveal);
     Ok(HttpResponse::Ok().json(DeploymentView {
@@ -97,7 +98,11 @@ pub(crate) fn no_revision(state: &State, deployment: &Deployment, number: Revisi
         .with("kept", kept.join(", "))
 }
 
-fn services(state: &State, deployment: &Deployment, record: &RevisionRecord) -> Vec<ServiceSummary> {
+fn services(
+    state: &State,
+    deployment: &Deployment,
+    record: &RevisionRecord,
+) -> Vec<ServiceSummary> {
     let services = record.spec.services.values().map(|service| {
         let image = record.images.get(&service.name);
         let networks = service.container.networks.iter();

@@ -97,8 +97,11 @@ impl Merged {
     /// Begins to read every matching instance that is not read yet.
     fn join(&mut self, state: &State, previous: bool) {
         if previous {
-            let past: Vec<Instance> =
-                state.replicas.values().filter_map(|replica| replica.past.last().cloned()).collect();
+            let past: Vec<Instance> = state
+                .replicas
+                .values()
+                .filter_map(|replica| replica.past.last().cloned())
+                .collect();
             past.iter().for_each(|instance| self.add(state, instance));
             return;
         }

@@ -135,10 +135,7 @@ pub(crate) fn status_view(state: &State, target: Option<&Target>, all: bool) -> 
 }
 
 /// The slots of a target with their instances, by service and index.
-fn slots<'a>(
-    state: &'a State,
-    target: Option<&Target>,
-) -> Vec<(&'a Replica, Vec<&'a Instance>)> {
+fn slots<'a>(state: &'a State, target: Option<&Target>) -> Vec<(&'a Replica, Vec<&'a Instance>)> {
     let held = |replica: &Replica| {
         target.is_none_or(|t| t.holds(&replica.deployment, &replica.service, &replica.id))
     };
@@ -235,8 +232,8 @@ pub(crate) async fn networks(api: Data<Api>) -> Answer<HttpResponse> {
         }
     }
     let views = used.into_iter();
-    let views = views
-        .map(|((name, deployment, host), used)| NetworkView { name, deployment, host, used });
+    let views =
+        views.map(|((name, deployment, host), used)| NetworkView { name, deployment, host, used });
     Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
 }
 

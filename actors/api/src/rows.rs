@@ -2,9 +2,7 @@
 
 use jaco_model::entity::{Instance, Node, Replica, Slot, Transition};
 use jaco_model::spec::{PortSpec, Protocol, ServiceSpec};
-use jaco_model::view::{
-    CapacityView, NodeView, ReplicaRow, ReplicaStatusRow, TransitionView,
-};
+use jaco_model::view::{CapacityView, NodeView, ReplicaRow, ReplicaStatusRow, TransitionView};
 use jaco_model::{Fault, NodeId, WallMs};
 use jaco_state::State;
 use std::collections::BTreeMap;

@@ -115,8 +115,7 @@ fn unknown(state: &State, text: &str) -> Fault {
     let replicas = state.replicas.keys().map(ReplicaId::as_str);
     let names = state.deployments.keys().map(DeploymentName::as_str).chain(replicas);
     let code = if text.contains('-') { ErrorCode::NotFound } else { ErrorCode::DeploymentNotFound };
-    let fault =
-        Fault::new(code, format!("there is no deployment or replica named \"{text}\""));
+    let fault = Fault::new(code, format!("there is no deployment or replica named \"{text}\""));
     suggest(fault, text, names).with("name", text)
 }
 

@@ -147,8 +147,8 @@ impl Watcher {
             return Progress::Reached { status, revision, services };
         }
         let message = format!("deployment \"{}\" was deleted meanwhile", self.name);
-        let error = Fault::new(ErrorCode::DeploymentNotFound, message)
-            .with("deployment", &self.name);
+        let error =
+            Fault::new(ErrorCode::DeploymentNotFound, message).with("deployment", &self.name);
         Progress::Ended { error, status, revision, restored_revision: None, services }
     }
 
@@ -256,41 +256,44 @@ impl Watcher {
         services.map(|service| self.progress(state, deployment, service)).collect()
     }
 
-/// How far one service is: ready replicas of the wanted kind, and what the others do.
-fn progress(
-    &self,
-    state: &State,
-    deployment: &Deployment,
-    service: &ServiceSpec,
-) -> ServiceProgress {
-    let key = (deployment.name.clone(), service.name.clone());
-    let replicas: Vec<&Arc<Replica>> = state.replicas_of(&key).collect();
-    let wanted = jaco_state::wanted_count(state, deployment, service);
-    let mut view = ServiceProgress { name: service.name.to_string(), wanted, ..Default::default() };
-    let mut doing: BTreeMap<String, u32> = BTreeMap::new();
-    for replica in replicas {
-        let newest = state.instances_of(&replica.id).last();
-        let Some(instance) = newest else {
-            *doing.entry(waiting_words(replica)).or_default() += 1;
-            continue;
-        };
-        let current = jaco_state::is_up_to_date(state, replica, instance);
-        match instance.status.state {
-            InstanceState::Running | InstanceState::Completed if current => view.running += 1,
-            InstanceState::Running => *doing.entry("to be replaced".to_owned()).or_default() += 1,
-            InstanceState::Failed => view.failed += 1,
-            other => {
-                let host = crate::rows::hostname(state, &instance.node);
-                let pull = self.api.backend.pull(&instance.id);
-                let pull = pull.map(|pull| format!(" ({pull})")).unwrap_or_default();
-                let words = format!("{} {host}{pull}", other.as_str());
-                *doing.entry(words).or_default() += 1;
+    /// How far one service is: ready replicas of the wanted kind, and what the others do.
+    fn progress(
+        &self,
+        state: &State,
+        deployment: &Deployment,
+        service: &ServiceSpec,
+    ) -> ServiceProgress {
+        let key = (deployment.name.clone(), service.name.clone());
+        let replicas: Vec<&Arc<Replica>> = state.replicas_of(&key).collect();
+        let wanted = jaco_state::wanted_count(state, deployment, service);
+        let mut view =
+            ServiceProgress { name: service.name.to_string(), wanted, ..Default::default() };
+        let mut doing: BTreeMap<String, u32> = BTreeMap::new();
+        for replica in replicas {
+            let newest = state.instances_of(&replica.id).last();
+            let Some(instance) = newest else {
+                *doing.entry(waiting_words(replica)).or_default() += 1;
+                continue;
+            };
+            let current = jaco_state::is_up_to_date(state, replica, instance);
+            match instance.status.state {
+                InstanceState::Running | InstanceState::Completed if current => view.running += 1,
+                InstanceState::Running => {
+                    *doing.entry("to be replaced".to_owned()).or_default() += 1
+                }
+                InstanceState::Failed => view.failed += 1,
+                other => {
+                    let host = crate::rows::hostname(state, &instance.node);
+                    let pull = self.api.backend.pull(&instance.id);
+                    let pull = pull.map(|pull| format!(" ({pull})")).unwrap_or_default();
+                    let words = format!("{} {host}{pull}", other.as_str());
+                    *doing.entry(words).or_default() += 1;
+                }
             }
         }
+        view.doing = doing.into_iter().map(|(what, n)| format!("{n} {what}")).collect();
+        view
     }
-    view.doing = doing.into_iter().map(|(what, n)| format!("{n} {what}")).collect();
-    view
-}
 }
 
 /// Adds what the aborted rollout says about the failing replica.

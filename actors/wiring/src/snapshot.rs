@@ -39,8 +39,7 @@ fn sections(state: &State) -> Vec<Section> {
 /// # Errors
 /// For bytes of another format or version, or that were changed.
 pub fn decode_state(index: u64, bytes: &[u8]) -> Result<State, Error> {
-    let snapshot =
-        decode_snapshot(bytes).map_err(|source| Error::Decode { index, source })?;
+    let snapshot = decode_snapshot(bytes).map_err(|source| Error::Decode { index, source })?;
     let sections = snapshot.sections.into_iter().map(|section| jaco_state::Section {
         name: section.name,
         count: section.count,

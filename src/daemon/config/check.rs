@@ -32,10 +32,7 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
 }
 
 /// Reads the items of a list.
-pub(super) fn list<'a>(
-    kind: Kind,
-    items: impl Iterator<Item = &'a str>,
-) -> Result<Value, String> {
+pub(super) fn list<'a>(kind: Kind, items: impl Iterator<Item = &'a str>) -> Result<Value, String> {
     let read = |item: &'a str| match kind {
         Kind::HostPorts => host_port(item),
         Kind::Cidrs => cidr(item, 0, 32),

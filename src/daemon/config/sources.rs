@@ -79,7 +79,8 @@ impl Found {
         file: Option<&Path>,
         variables: &BTreeMap<String, String>,
     ) -> Result<(), Vec<String>> {
-        let named = file.map(Path::to_owned).or_else(|| variables.get("JACO_CONFIG").map(PathBuf::from));
+        let named =
+            file.map(Path::to_owned).or_else(|| variables.get("JACO_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -183,7 +184,10 @@ fn value(kind: Kind, node: &Node) -> Result<(String, Value), String> {
         (node::Value::Scalar { text, .. }, kind) if !is_collection(kind) => {
             Ok((text.clone(), check::text(kind, text)?))
         }
-        (node::Value::List(items), Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List) => {
+        (
+            node::Value::List(items),
+            Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List,
+        ) => {
             let texts = items.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
             Ok((texts.join(","), check::list(kind, texts.iter().copied())?))
         }
@@ -254,7 +258,8 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_file() {
         let text = "data_dir: /a\nlog_level: {default: warn, raft: debug}\n";
-        let loaded = load_text(text, &[("JACO_DATA_DIR", "/b"), ("JACO_RAFT_TICK", "250ms")]).unwrap();
+        let loaded =
+            load_text(text, &[("JACO_DATA_DIR", "/b"), ("JACO_RAFT_TICK", "250ms")]).unwrap();
         assert_eq!(loaded.config.data_dir, Path::new("/b"));
         assert_eq!(loaded.config.raft_tick, 250);
         assert_eq!(loaded.config.log_level["raft"], "debug");
