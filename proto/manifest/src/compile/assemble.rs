@@ -14,7 +14,7 @@ use super::{
 use crate::{Problem, Problems, Reason};
 use jaco_model::spec::{DeploymentSpec, NetworkSpec, ServiceSpec};
 use jaco_model::{DeploymentName, ErrorCode, ServiceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Compiles the documents of one deployment.
 pub fn compile(input: &Input<'_>) -> Outcome {
@@ -107,7 +107,7 @@ fn decode_services(cx: &mut Cx, input: &Input<'_>, fields: &Fields<'_>) -> Vec<D
     }
     let enabled = drafts.iter().any(|draft| !input.disabled.contains(draft.name.as_str()));
     if !enabled && item.is_map() {
-        let message = if drafts.is_empty() {
+        let message = if input.disabled.is_empty() {
             "at least one service is required"
         } else {
             "every service is disabled by its profiles"
@@ -125,10 +125,12 @@ fn merge_options(
     extension: &mut Cluster,
     input: &Input<'_>,
 ) {
+    let by_name: BTreeMap<String, usize> =
+        drafts.iter().enumerate().map(|(i, draft)| (draft.name.to_string(), i)).collect();
     let mut unknown: Vec<Spot<String>> = Vec::new();
     let mut layer = |drafts: &mut [Draft], list: Vec<(Spot<String>, Options)>, over: bool| {
         for (name, options) in list {
-            let target = drafts.iter_mut().find(|draft| draft.name.as_str() == name.value);
+            let target = by_name.get(&name.value).and_then(|index| drafts.get_mut(*index));
             let Some(draft) = target else {
                 unknown.push(name);
                 continue;
@@ -141,7 +143,7 @@ fn merge_options(
     layer(drafts, std::mem::take(&mut overlay.services), true);
     let services = Services::new(drafts, &input.disabled);
     for name in unknown {
-        cx.push(graph::unknown_service(&name.value, &name.place, &services));
+        graph::unknown_service(cx, &name.value, &name.place, &services);
     }
 }
 
@@ -162,20 +164,23 @@ fn route_sources(
 
 /// `links: [db:database]` gives db one more name on the networks that both are on.
 fn add_link_aliases(services: &Services<'_>, specs: &mut BTreeMap<ServiceName, ServiceSpec>) {
+    let mut aliases: BTreeMap<&ServiceName, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for draft in services.iter() {
+        let Some(own) = specs.get(&draft.name) else { continue };
         for link in &draft.links {
             let Some(alias) = &link.value.alias else { continue };
-            let networks: Vec<String> = specs
-                .get(&draft.name)
-                .map(|spec| spec.container.networks.iter().map(|n| n.network.clone()).collect())
-                .unwrap_or_default();
-            let Some(target) = specs.get_mut(&link.value.service) else { continue };
-            for attachment in &mut target.container.networks {
-                if networks.contains(&attachment.network) && !attachment.aliases.contains(alias) {
-                    attachment.aliases.push(alias.clone());
-                    attachment.aliases.sort();
-                }
+            let named = aliases.entry(&link.value.service).or_default();
+            for attachment in &own.container.networks {
+                named.entry(attachment.network.clone()).or_default().insert(alias.clone());
             }
+        }
+    }
+    for (service, mut by_network) in aliases {
+        let Some(target) = specs.get_mut(service) else { continue };
+        for attachment in &mut target.container.networks {
+            let mut names = by_network.remove(&attachment.network).unwrap_or_default();
+            names.extend(attachment.aliases.drain(..));
+            attachment.aliases = names.into_iter().collect();
         }
     }
 }
@@ -244,7 +249,7 @@ fn admit(
         if label != Some("true") {
             let place = compiled.places.get(name).cloned().unwrap_or_default();
             let list = fields.join(", ");
-            let message = format!("{list} need the label {ALLOW_LABEL}: \"true\"");
+            let message = format!("needs the label {ALLOW_LABEL}: \"true\" for {list}");
             cx.push(
                 Problem::new(ErrorCode::PrivilegedRequired, place.at, &place.path, message)
                     .with("service", name)
@@ -264,7 +269,7 @@ fn finish(
     name_derived: bool,
     privileged: BTreeMap<ServiceName, Vec<String>>,
 ) -> Outcome {
-    let Cx { errors, warnings, mut later, mut fields } = cx;
+    let Cx { errors, warnings, mut later, mut fields, .. } = cx;
     let mut problems = Problems { files: input.files.clone(), errors, warnings };
     problems.finish();
     later.sort_by(|a, b| (a.at, &a.path, &a.message).cmp(&(b.at, &b.path, &b.message)));

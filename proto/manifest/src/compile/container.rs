@@ -220,7 +220,7 @@ fn signal(cx: &mut Cx, item: &Item<'_>) -> Option<String> {
         let message = format!("unknown signal \"{text}\"");
         let mut problem =
             Problem::invalid(item.place.at, &item.place.path, Reason::Unknown, message);
-        problem.suggestion = super::schema::nearest(name, NAMES).map(|name| format!("SIG{name}"));
+        problem.suggestion = cx.nearest(name, NAMES).map(|name| format!("SIG{name}"));
         cx.push(problem);
         return None;
     }

@@ -2,7 +2,7 @@
 
 use super::schema::{Key, Schema, Treatment, nearest};
 use crate::node::{Entry, Node, Position, Value};
-use crate::{Problem, Reason};
+use crate::{Problem, Problems, Reason};
 use jaco_model::ErrorCode;
 
 /// What became of one field that was written.
@@ -25,7 +25,14 @@ pub(super) struct Cx {
     pub(super) warnings: Vec<Problem>,
     pub(super) later: Vec<Problem>,
     pub(super) fields: Vec<Field>,
+    expanded: usize,
+    overflowed: bool,
 }
+
+/// Names that a suggestion is looked for among.
+pub(super) const CANDIDATES_MAX: usize = 1_000;
+/// Ports and copied mounts of one deployment.
+const EXPANDED_MAX: usize = 10_000;
 
 /// A place to point at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +76,31 @@ impl Cx {
         self.warnings.push(Problem::new(code, place.at, &place.path, message));
     }
 
+    /// The candidate nearest to a word. Faults far beyond what one run reports get none, because
+    /// a hostile document could make the comparisons take minutes.
+    pub(super) fn nearest<'c>(
+        &self,
+        word: &str,
+        candidates: impl IntoIterator<Item = &'c str>,
+    ) -> Option<String> {
+        let worthwhile = self.errors.len() < 2 * Problems::MAX_REPORTED;
+        let candidates = candidates.into_iter().take(CANDIDATES_MAX);
+        if worthwhile { nearest(word, candidates) } else { None }
+    }
+
+    /// Takes from the number of ports and mounts that short notations may expand to; `false`
+    /// when it is used up.
+    pub(super) fn expand(&mut self, place: &Place, count: usize) -> bool {
+        self.expanded = self.expanded.saturating_add(count);
+        let fits = self.expanded <= EXPANDED_MAX;
+        if !fits && !self.overflowed {
+            self.overflowed = true;
+            let message = format!("the deployment has more than {EXPANDED_MAX} ports and mounts");
+            self.fail(place, Reason::Range, message);
+        }
+        fits
+    }
+
     /// Notes a feature that this version validates but does not run.
     pub(super) fn later(&mut self, place: &Place, what: &str) {
         let message = format!("{what} is not in this version yet");
@@ -79,7 +111,7 @@ impl Cx {
     pub(super) fn unknown_word(&mut self, place: &Place, word: &str, words: &[&str]) {
         let message = format!("unknown value \"{word}\", expected one of {}", words.join(", "));
         let mut problem = Problem::invalid(place.at, &place.path, Reason::Unknown, message);
-        problem.suggestion = nearest(word, words.iter().copied());
+        problem.suggestion = self.nearest(word, words.iter().copied());
         self.push(problem);
     }
 
@@ -110,7 +142,7 @@ impl Cx {
             return self.fields.push(Field { path, treatment, note, at: place.at });
         }
         let mut problem = Problem::invalid(place.at, &place.path, Reason::Unknown, "unknown field");
-        problem.suggestion = schema.nearest(key);
+        problem.suggestion = self.nearest(key, schema.usable());
         self.push(problem);
     }
 

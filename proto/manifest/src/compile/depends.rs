@@ -1,7 +1,7 @@
 //! `depends_on` and `links` of a service.
 
 use super::cx::{Cx, Fields, Item, Place, Spot};
-use super::schema::{Schema, compose, h, nearest};
+use super::schema::{Schema, compose, h};
 use super::service::Link;
 use crate::Problem;
 use jaco_model::spec::{Condition, Dependency};
@@ -66,7 +66,7 @@ fn condition(cx: &mut Cx, service: &str, item: &Item<'_>) -> Option<Condition> {
     let mut problem = Problem::new(code, item.place.at, &item.place.path, message)
         .with("depends_on", service)
         .with("condition", text);
-    problem.suggestion = nearest(text, words);
+    problem.suggestion = cx.nearest(text, words);
     cx.push(problem);
     None
 }

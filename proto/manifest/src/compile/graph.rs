@@ -3,29 +3,24 @@
 use super::cx::{Cx, Place, Spot};
 use super::depends::{condition_word, started};
 use super::resolve::restart;
-use super::schema::nearest;
 use super::service::Draft;
 use super::service_index::Services;
-use crate::{Problem, Reason};
+use crate::{Problem, Problems, Reason};
 use jaco_model::spec::{Condition, Dependency, RestartCondition};
 use jaco_model::{ErrorCode, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The dependencies of one service that a spec keeps: absent optional ones are dropped.
 pub(super) fn dependencies(cx: &mut Cx, draft: &Draft, services: &Services<'_>) -> Vec<Dependency> {
-    let mut kept: Vec<Dependency> = Vec::new();
+    let mut kept: BTreeMap<ServiceName, Dependency> = BTreeMap::new();
     let links =
         draft.links.iter().map(|link| Spot::new(started(link.value.service.as_str()), &link.place));
     for spot in draft.depends_on.iter().cloned().chain(links) {
-        if kept.iter().any(|other| other.service == spot.value.service) {
-            continue;
-        }
-        if check(cx, draft, &spot, services) {
-            kept.push(spot.value);
+        if !kept.contains_key(&spot.value.service) && check(cx, draft, &spot, services) {
+            kept.insert(spot.value.service.clone(), spot.value);
         }
     }
-    kept.sort_by(|a, b| a.service.cmp(&b.service));
-    kept
+    kept.into_values().collect()
 }
 
 fn check(cx: &mut Cx, draft: &Draft, spot: &Spot<Dependency>, services: &Services<'_>) -> bool {
@@ -46,7 +41,8 @@ fn check(cx: &mut Cx, draft: &Draft, spot: &Spot<Dependency>, services: &Service
             cx.warn(&spot.place, format!("{target} is not part of this run, not waited for"));
             return false;
         }
-        cx.push(missing(draft, spot, services));
+        let problem = missing(cx, draft, spot, services);
+        cx.push(problem);
         return false;
     };
     if dependency.condition == Condition::ServiceCompletedSuccessfully && never_ends(other) {
@@ -69,7 +65,7 @@ fn never_ends(draft: &Draft) -> bool {
     !job && restart(draft).condition == RestartCondition::Any
 }
 
-fn missing(draft: &Draft, spot: &Spot<Dependency>, services: &Services<'_>) -> Problem {
+fn missing(cx: &Cx, draft: &Draft, spot: &Spot<Dependency>, services: &Services<'_>) -> Problem {
     let target = &spot.value.service;
     let message = if services.is_disabled(target) {
         format!("{target} is disabled by its profiles; enable one or set required: false")
@@ -80,7 +76,7 @@ fn missing(draft: &Draft, spot: &Spot<Dependency>, services: &Services<'_>) -> P
     let mut problem = Problem::new(ErrorCode::UnknownDependsOnService, *at, path, message)
         .with("service", &draft.name)
         .with("depends_on", target);
-    problem.suggestion = nearest(target.as_str(), services.names());
+    problem.suggestion = cx.nearest(target.as_str(), services.names());
     problem
 }
 
@@ -92,13 +88,13 @@ pub(super) fn check_joins(cx: &mut Cx, draft: &Draft, services: &Services<'_>) {
         if *service == draft.name {
             cx.fail(place, Reason::Conflict, format!("{service} cannot refer to itself"));
         } else if services.enabled(service).is_none() {
-            cx.push(unknown_service(service.as_str(), place, services));
+            unknown_service(cx, service.as_str(), place, services);
         }
     }
 }
 
-/// `unknown_service` with the nearest name.
-pub(super) fn unknown_service(name: &str, place: &Place, services: &Services<'_>) -> Problem {
+/// Reports `unknown_service` with the nearest name.
+pub(super) fn unknown_service(cx: &mut Cx, name: &str, place: &Place, services: &Services<'_>) {
     let message = if services.is_disabled(&ServiceName::new(name)) {
         format!("service \"{name}\" is disabled by its profiles")
     } else {
@@ -106,8 +102,8 @@ pub(super) fn unknown_service(name: &str, place: &Place, services: &Services<'_>
     };
     let mut problem = Problem::new(ErrorCode::UnknownService, place.at, &place.path, message)
         .with("service", name);
-    problem.suggestion = nearest(name, services.names());
-    problem
+    problem.suggestion = cx.nearest(name, services.names());
+    cx.push(problem);
 }
 
 type Edges<'d> = BTreeMap<&'d ServiceName, Vec<(&'d ServiceName, &'d Place)>>;
@@ -124,7 +120,8 @@ pub(super) fn check_cycles(cx: &mut Cx, services: &Services<'_>) {
         let known = all.filter(|(to, _)| **to != draft.name && services.enabled(to).is_some());
         edges.entry(&draft.name).or_default().extend(known);
     }
-    while let Some((cycle, place)) = find_cycle(&mut edges) {
+    for _ in 0..Problems::MAX_REPORTED {
+        let Some((cycle, place)) = find_cycle(&mut edges) else { return };
         let mut names: Vec<&str> = cycle.iter().map(|name| name.as_str()).collect();
         names.push(names[0]);
         let path = names.join(" -> ");
@@ -142,25 +139,42 @@ pub(super) fn check_cycles(cx: &mut Cx, services: &Services<'_>) {
 
 /// Strips services that need nothing of the rest; what remains leads into a cycle.
 fn find_cycle<'d>(edges: &mut Edges<'d>) -> Option<(Vec<&'d ServiceName>, &'d Place)> {
-    loop {
-        let rest: BTreeSet<&ServiceName> = edges.keys().copied().collect();
-        for targets in edges.values_mut() {
-            targets.retain(|(to, _)| rest.contains(to));
-        }
-        edges.retain(|_, targets| !targets.is_empty());
-        if edges.len() == rest.len() {
-            break;
-        }
-    }
+    strip_leaves(edges);
     let mut at = *edges.keys().next()?;
     let mut walked: Vec<&ServiceName> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut place = None;
     while seen.insert(at) {
         walked.push(at);
-        let (next, entry) = *edges.get(at)?.first()?;
-        (at, place) = (next, Some(entry));
+        let (next, entry) = edges.get(at)?.iter().find(|(to, _)| edges.contains_key(to))?;
+        (at, place) = (*next, Some(*entry));
     }
     let start = walked.iter().position(|name| *name == at)?;
     Some((walked.split_off(start), place?))
+}
+
+/// Removes, again and again, what no longer needs anything that is left; linear in the edges.
+fn strip_leaves(edges: &mut Edges<'_>) {
+    let mut needed_by: BTreeMap<&ServiceName, Vec<&ServiceName>> = BTreeMap::new();
+    let mut needs: BTreeMap<&ServiceName, usize> = BTreeMap::new();
+    for (from, targets) in &*edges {
+        let left = targets.iter().filter(|(to, _)| edges.contains_key(to));
+        needs.insert(from, left.clone().count());
+        for (to, _) in left {
+            needed_by.entry(to).or_default().push(from);
+        }
+    }
+    let mut free: Vec<&ServiceName> =
+        needs.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = free.pop() {
+        edges.remove(name);
+        for dependent in needed_by.remove(name).unwrap_or_default() {
+            if let Some(count) = needs.get_mut(dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(dependent);
+                }
+            }
+        }
+    }
 }

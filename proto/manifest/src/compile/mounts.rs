@@ -7,7 +7,7 @@ use super::service::VolumesFrom;
 use crate::{Problem, Reason};
 use jaco_model::ServiceName;
 use jaco_model::spec::{Mount, MountKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MOUNT: Schema = compose(&[
     h("bind"),
@@ -87,11 +87,11 @@ pub(super) fn decode(
 }
 
 fn check_targets(cx: &mut Cx, mounts: &[Spot<MountDraft>]) {
-    for (index, later) in mounts.iter().enumerate() {
-        let same = |other: &&Spot<MountDraft>| other.value.mount.target == later.value.mount.target;
-        if mounts[..index].iter().any(|other| same(&other)) {
-            let message = format!("{} is mounted twice", later.value.mount.target);
-            cx.fail(&later.place, Reason::Conflict, message);
+    let mut seen = BTreeSet::new();
+    for spot in mounts {
+        let target = &spot.value.mount.target;
+        if !seen.insert(target) {
+            cx.fail(&spot.place, Reason::Conflict, format!("{target} is mounted twice"));
         }
     }
 }

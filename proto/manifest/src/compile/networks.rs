@@ -7,7 +7,7 @@ use super::security::joined_service;
 use super::service::Join;
 use crate::Reason;
 use jaco_model::spec::{NetworkAttachment, NetworkMode, NetworkSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MOVES: &str =
     "addresses come from per-node blocks and change when a replica moves; use the service name";
@@ -84,10 +84,11 @@ pub(super) fn decode_mode(
 pub(super) fn decode_attachments(cx: &mut Cx, fields: &Fields<'_>) -> Vec<Spot<NetworkAttachment>> {
     let Some(item) = fields.get("networks") else { return Vec::new() };
     let mut attachments: Vec<Spot<NetworkAttachment>> = Vec::new();
+    let mut seen = BTreeSet::new();
     if item.is_list() {
         for entry in item.list(cx) {
             let Some(key) = entry.word(cx) else { continue };
-            if attachments.iter().any(|other| other.value.network == canonical_key(&key)) {
+            if !seen.insert(canonical_key(&key).to_owned()) {
                 cx.fail(&entry.place, Reason::Conflict, format!("{key} is listed twice"));
                 continue;
             }

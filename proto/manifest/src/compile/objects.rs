@@ -2,9 +2,9 @@
 //!
 //! They are checked in full; no version runs them yet, so nothing of them reaches a spec.
 
-use super::cx::{Cx, Fields, Item, Place, Spot};
+use super::cx::{CANDIDATES_MAX, Cx, Fields, Item, Place, Spot};
 use super::networks::external;
-use super::schema::{Key, Schema, compose, h, nearest, r};
+use super::schema::{Key, Schema, compose, h, r};
 use crate::{Problem, Reason};
 use jaco_model::ErrorCode;
 use std::collections::BTreeMap;
@@ -151,18 +151,35 @@ impl Declared {
             return true;
         }
         let word = kind.word();
-        let names: Vec<&str> = declared.keys().map(String::as_str).collect();
+        let names: Vec<&str> = declared.keys().map(String::as_str).take(CANDIDATES_MAX).collect();
         let message = format!("{word} \"{name}\" is not declared{}", listing(&names));
         let mut problem = Problem::new(code, place.at, &place.path, message)
             .with(word, name)
-            .with("declared", names.join(", "));
-        problem.suggestion = nearest(name, names);
+            .with_declared(&names);
+        problem.suggestion = cx.nearest(name, names);
         cx.push(problem);
         false
     }
 }
 
-/// `, declared are a and b`, or nothing.
+/// Names that one message lists.
+const LISTED_MAX: usize = 20;
+
+fn joined(names: &[&str]) -> String {
+    match names.split_at_checked(LISTED_MAX) {
+        Some((first, rest)) if !rest.is_empty() => format!("{}, …", first.join(", ")),
+        Some(_) | None => names.join(", "),
+    }
+}
+
+/// `, declared: a, b`, or nothing.
 pub(super) fn listing(names: &[&str]) -> String {
-    if names.is_empty() { String::new() } else { format!(", declared: {}", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!(", declared: {}", joined(names)) }
+}
+
+impl Problem {
+    /// The same problem with the names that would have been right, if there are any.
+    pub(super) fn with_declared(self, names: &[&str]) -> Problem {
+        if names.is_empty() { self } else { self.with("declared", joined(names)) }
+    }
 }

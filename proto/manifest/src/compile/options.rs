@@ -8,6 +8,7 @@ use jaco_model::spec::{
     Constraint, NodeLossAction, NodeLossPolicy, PlacementPolicy, Preference, ProbeSpec,
 };
 use jaco_model::{Millis, NodeName};
+use std::collections::BTreeSet;
 
 macro_rules! service_keys {
     ($($own:expr),+) => {
@@ -149,9 +150,10 @@ fn read<'n, T>(
 
 fn hosts(cx: &mut Cx, item: &Item<'_>) -> Option<Vec<NodeName>> {
     let mut hosts: Vec<NodeName> = Vec::new();
+    let mut seen = BTreeSet::new();
     for entry in item.list(cx) {
         let Some(name) = entry.word(cx) else { continue };
-        if hosts.iter().any(|host| host.as_str() == name) {
+        if !seen.insert(name.clone()) {
             cx.fail(&entry.place, Reason::Conflict, format!("{name} is listed twice"));
         } else {
             hosts.push(NodeName::new(name));

@@ -107,6 +107,9 @@ fn expand(
     target: Range,
     published: Option<Range>,
 ) -> Option<Vec<PortSpec>> {
+    if !cx.expand(&item.place, target.len()) {
+        return None;
+    }
     let Some(published) = published else {
         let port = |target| PortSpec { target, ..template.clone() };
         return Some(target.map(port).collect());

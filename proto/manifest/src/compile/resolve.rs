@@ -1,11 +1,10 @@
 //! From drafts to specs: precedence, defaults, and rules that span fields of one service.
 
-use super::cx::{Cx, Place, Spot};
+use super::cx::{CANDIDATES_MAX, Cx, Place, Spot};
 use super::deploy::{Policy, default_restart};
 use super::networks;
 use super::objects::listing;
 use super::options::Options;
-use super::schema::nearest;
 use super::service::Draft;
 use crate::{Problem, Reason};
 use jaco_model::spec::{
@@ -360,13 +359,13 @@ fn is_declared(cx: &mut Cx, spot: &Spot<NetworkAttachment>, world: &World<'_>) -
     if key == networks::DEFAULT || world.networks.contains_key(key) {
         return true;
     }
-    let names: Vec<&str> = world.networks.keys().map(String::as_str).collect();
+    let names: Vec<&str> = world.networks.keys().map(String::as_str).take(CANDIDATES_MAX).collect();
     let message = format!("network \"{key}\" is not declared{}", listing(&names));
     let Place { at, path } = &spot.place;
     let mut problem = Problem::new(ErrorCode::UnknownNetwork, *at, path, message)
         .with("network", key)
-        .with("declared", names.join(", "));
-    problem.suggestion = nearest(key, names);
+        .with_declared(&names);
+    problem.suggestion = cx.nearest(key, names);
     cx.push(problem);
     false
 }

@@ -81,8 +81,9 @@ fn prefer<T: PartialEq>(
 fn check(cx: &mut Cx, fields: &Fields<'_>, resources: &Resources) {
     let Some(memory) = resources.memory else { return };
     if u64::try_from(memory).is_ok_and(|limit| resources.reserved_memory > limit) {
-        let message = "reserves more memory than the limit allows";
-        cx.fail(&fields.place, Reason::Conflict, message);
+        let written = fields.get("mem_reservation").or_else(|| fields.get("deploy"));
+        let place = written.map_or_else(|| fields.place.clone(), |item| item.place);
+        cx.fail(&place, Reason::Conflict, "reserves more memory than the limit allows");
     }
     if memory < 6 << 20
         && let Some(item) = fields.get("mem_limit")

@@ -8,7 +8,7 @@ use super::service_index::Services;
 use crate::{Problem, Reason};
 use jaco_model::ErrorCode;
 use jaco_model::spec::NetworkMode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Routes of one source; sources come with the strongest first.
 pub(super) type Source = Vec<Route>;
@@ -23,7 +23,7 @@ pub(super) fn check(
 ) {
     let mut kept: Vec<Route> = Vec::new();
     for source in sources {
-        let stronger: Vec<(String, String)> = kept.iter().map(key).collect();
+        let stronger: BTreeSet<(String, String)> = kept.iter().map(key).collect();
         for route in source {
             if !stronger.contains(&key(&route)) {
                 kept.push(route);
@@ -48,8 +48,10 @@ fn key(route: &Route) -> (String, String) {
 }
 
 fn check_unique(cx: &mut Cx, routes: &[Route]) {
-    for (index, route) in routes.iter().enumerate() {
-        let Some(first) = routes[..index].iter().find(|other| key(other) == key(route)) else {
+    let mut known: BTreeMap<(String, String), &Route> = BTreeMap::new();
+    for route in routes {
+        let Some(first) = known.get(&key(route)).copied() else {
+            known.insert(key(route), route);
             continue;
         };
         let domain = &route.domain.value;
@@ -98,7 +100,7 @@ fn check_tls(cx: &mut Cx, routes: &[Route], acme: bool) {
 fn check_service(cx: &mut Cx, route: &Route, services: &Services<'_>) {
     let Some(Spot { value: name, place }) = &route.service else { return };
     let Some(draft) = services.enabled(name) else {
-        return cx.push(unknown_service(name.as_str(), place, services));
+        return unknown_service(cx, name.as_str(), place, services);
     };
     if draft.container.network_mode != NetworkMode::Networks {
         let message = format!("{name} has no network of its own, a route cannot reach it");

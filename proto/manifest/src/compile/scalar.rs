@@ -183,6 +183,10 @@ impl<'n> Item<'n> {
         if self.is_list() {
             return self.list(cx).iter().filter_map(|item| item.pair(cx)).collect();
         }
+        if self.is_scalar() {
+            self.wrong_kind(cx, "a map or a list");
+            return BTreeMap::new();
+        }
         let mut pairs = BTreeMap::new();
         for (key, _, value) in self.entries(cx) {
             if value.node.is_null() {

@@ -111,10 +111,10 @@ impl Schema {
         self.keys.iter().find(|key| key.name == name)
     }
 
-    /// The known key closest to an unknown one.
-    pub(super) fn nearest(&self, name: &str) -> Option<String> {
+    /// The keys that may be written.
+    pub(super) fn usable(&self) -> impl Iterator<Item = &'static str> {
         let usable = |key: &&Key| key.treatment != Treatment::Refused;
-        nearest(name, self.keys.iter().filter(usable).map(|key| key.name))
+        self.keys.iter().filter(usable).map(|key| key.name)
     }
 }
 
@@ -127,6 +127,9 @@ pub(super) fn nearest<'c>(
     let near = |candidate: &'c str| {
         let length = candidate.chars().count();
         let limit = (length / 3).max(2).min(length.saturating_sub(1) / 2 + 1);
+        if length.abs_diff(word.chars().count()) > limit {
+            return None;
+        }
         let edits = distance(word, candidate);
         (edits > 0 && edits <= limit && edits < length.min(word.chars().count()))
             .then_some((edits, candidate))

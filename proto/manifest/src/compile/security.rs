@@ -45,7 +45,7 @@ impl Cx {
         let message = format!("unknown capability \"{name}\"");
         let Spot { place, .. } = item.spot(());
         let mut problem = crate::Problem::invalid(place.at, place.path, Reason::Unknown, message);
-        problem.suggestion = super::schema::nearest(name, CAPABILITIES.iter().copied());
+        problem.suggestion = self.nearest(name, CAPABILITIES.iter().copied());
         self.push(problem);
     }
 }

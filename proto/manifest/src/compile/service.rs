@@ -69,7 +69,7 @@ pub(super) fn decode(
     check_name(cx, key, key_place);
     let name = ServiceName::new(key);
     let fields = item.map(cx, &SERVICE);
-    check_image(cx, key_place, &fields);
+    check_image(cx, key_place, &fields, item.is_map() || item.node.is_null());
     let mut joins = Vec::new();
     let deploy = deploy::decode(cx, &fields);
     let mut container = container::decode(cx, &fields);
@@ -125,11 +125,11 @@ fn check_name(cx: &mut Cx, name: &str, place: &Place) {
     }
 }
 
-fn check_image(cx: &mut Cx, place: &Place, fields: &Fields<'_>) {
+fn check_image(cx: &mut Cx, place: &Place, fields: &Fields<'_>, is_map: bool) {
     if let Some(build) = fields.get("build").filter(Item::is_map) {
         build.map(cx, &BUILD);
     }
-    if fields.has("image") {
+    if fields.has("image") || !is_map {
         return;
     }
     let Some(build) = fields.get("build") else {

@@ -1,16 +1,15 @@
 //! Mounts of all services against the declared volumes.
 
-use super::cx::{Cx, Place, Spot};
+use super::cx::{CANDIDATES_MAX, Cx, Place, Spot};
 use super::mounts::MountDraft;
 use super::objects::listing;
-use super::schema::nearest;
 use super::service::Draft;
 use super::service_index::Services;
 use super::volumes;
 use crate::Problem;
 use jaco_model::spec::{Mount, MountKind, VolumeSpec};
 use jaco_model::{DeploymentName, ErrorCode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All volumes of a deployment: declared ones, and those made of relative paths.
 pub(super) fn volumes(
@@ -46,12 +45,16 @@ pub(super) fn mounts(
         check_declared(cx, spot, volumes);
     }
     let mut mounts: Vec<Mount> = draft.mounts.iter().map(|spot| spot.value.mount.clone()).collect();
+    let mut targets: BTreeSet<String> = mounts.iter().map(|mount| mount.target.clone()).collect();
     for from in &draft.volumes_from {
         let Some(source) = services.enabled(&from.value.service) else { continue };
+        if !cx.expand(&from.place, source.mounts.len()) {
+            continue;
+        }
         for spot in &source.mounts {
             let mut mount = spot.value.mount.clone();
             mount.read_only |= from.value.read_only;
-            if mounts.iter().all(|own| own.target != mount.target) {
+            if targets.insert(mount.target.clone()) {
                 mounts.push(mount);
             }
         }
@@ -64,12 +67,12 @@ fn check_declared(cx: &mut Cx, spot: &Spot<MountDraft>, volumes: &BTreeMap<Strin
     if volumes.contains_key(volume) {
         return;
     }
-    let names: Vec<&str> = volumes.keys().map(String::as_str).collect();
+    let names: Vec<&str> = volumes.keys().map(String::as_str).take(CANDIDATES_MAX).collect();
     let message = format!("volume \"{volume}\" is not declared{}", listing(&names));
     let Place { at, path } = &spot.place;
     let mut problem = Problem::new(ErrorCode::UnknownVolume, *at, path, message)
         .with("volume", volume)
-        .with("declared", names.join(", "));
-    problem.suggestion = nearest(volume, names);
+        .with_declared(&names);
+    problem.suggestion = cx.nearest(volume, names);
     cx.push(problem);
 }

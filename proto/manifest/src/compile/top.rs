@@ -6,6 +6,7 @@ use super::routes::{self, Route};
 use super::schema::{Schema, c, closed, compose, h, hn, r, s};
 use crate::{Problem, Reason};
 use jaco_model::{DeploymentName, name};
+use std::collections::BTreeSet;
 
 /// The compose file.
 pub(super) const COMPOSE: Schema = compose(&[
@@ -111,12 +112,13 @@ fn decode(cx: &mut Cx, fields: &Fields<'_>) -> Cluster {
 fn services(cx: &mut Cx, fields: &Fields<'_>) -> Vec<(Spot<String>, Options)> {
     let Some(item) = fields.get("services") else { return Vec::new() };
     let mut services: Vec<(Spot<String>, Options)> = Vec::new();
+    let mut seen = BTreeSet::new();
     for entry in item.list(cx) {
         let fields = entry.map(cx, &options::OVERLAY);
         let decoded = options::decode(cx, &fields);
         let Some(item) = fields.require(cx, "name") else { continue };
         let Some(name) = item.word(cx) else { continue };
-        if services.iter().any(|(other, _)| other.value == name) {
+        if !seen.insert(name.clone()) {
             cx.fail(&item.place, Reason::Conflict, format!("service {name} is listed twice"));
             continue;
         }

@@ -1,9 +1,7 @@
 //! Manifests of `testdata`, good and broken, through the whole pipeline.
 
-mod support;
-
+use crate::support::{Case, compile_loaded, describe, load_project};
 use jaco_manifest::{Input, Outcome, compile, emit, parse_document};
-use support::{Case, compile_loaded, describe, load_project};
 
 #[test]
 fn broken_manifests_say_exactly_what_is_wrong() {
