@@ -1,0 +1,274 @@
+//! One member in memory: the real cores and the real wiring, a disk and an engine of our own.
+
+use jaco_kit_core::{Core, Mono, Now, Wall};
+use jaco_model::command::{Command, Envelope, InitCluster};
+use jaco_model::entity::{Node, NodeFacts, NodeStatus};
+use jaco_model::{ClusterId, ErrorCode, Identity, NodeId, NodeName, RequestId, WallMs};
+use jaco_raft_core::eraftpb::HardState;
+use jaco_raft_core::{Config, DurableLog, Members, Position, RaftCore, SnapshotMeta};
+use jaco_runtime_core::{Host, RuntimeCore, Settings};
+use jaco_scheduler::Scheduler;
+use jaco_state::State;
+use jaco_wiring::{Answer, Delivery, Io, Me, Member, Step, Ticket, decode_state, encode_state};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+const FIRST: Position = Position { index: 1, term: 1 };
+const RAFT_ID: u64 = 7;
+
+/// A daemon without a process.
+struct World {
+    now: u64,
+    member: Member,
+    raft: RaftCore,
+    scheduler: Scheduler,
+    runtime: RuntimeCore,
+    steps: VecDeque<Step>,
+    /// While off, batches stay in `unwritten`.
+    disk_on: bool,
+    unwritten: Vec<u64>,
+    published: Arc<State>,
+    answers: Vec<(Ticket, Answer, u64)>,
+}
+
+impl World {
+    fn new() -> World {
+        let mut state = State::default();
+        let init = init();
+        jaco_state::apply(&mut state, FIRST.index, &init).result.unwrap();
+        let members = Members { voters: vec![RAFT_ID], learners: Vec::new() };
+        let image = encode_state(&state, FIRST, &members).unwrap();
+        let state = decode_state(FIRST.index, &image).unwrap();
+        let durable = DurableLog {
+            hard_state: HardState { term: 1, vote: 0, commit: 1 },
+            snapshot: SnapshotMeta { at: FIRST, members: members.clone() },
+            members: (1, members),
+            truncated: FIRST,
+            entries: Vec::new(),
+        };
+        let me = Me { node: node_id(), raft_id: RAFT_ID };
+        World {
+            now: 0,
+            published: Arc::new(state.clone()),
+            member: Member::new(me, state, 99),
+            raft: RaftCore::new(Config::new(RAFT_ID, 1), durable).unwrap(),
+            scheduler: Scheduler::new(1),
+            runtime: RuntimeCore::new(host(), Settings::default(), 1),
+            steps: VecDeque::new(),
+            disk_on: true,
+            unwritten: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: Mono(self.now), wall: Wall(1_000_000 + self.now) }
+    }
+
+    /// Wakes every core whose deadline is near and runs until nothing is left to do.
+    fn run(&mut self, ms: u64) {
+        let end = self.now + ms;
+        loop {
+            let effects = self.raft.wake(self.now());
+            self.raft_effects(effects);
+            let effects = self.scheduler.wake(self.now());
+            self.scheduler_effects(effects);
+            let effects = self.runtime.wake(self.now());
+            self.runtime_effects(effects);
+            self.drain();
+            let deadlines =
+                [self.raft.deadline(), self.scheduler.deadline(), self.runtime.deadline()];
+            match deadlines.into_iter().flatten().min() {
+                Some(Mono(at)) if at <= end => self.now = at.max(self.now + 1),
+                Some(_) | None => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn drain(&mut self) {
+        while let Some(step) = self.steps.pop_front() {
+            match step {
+                Step::Deliver(delivery) => self.deliver(*delivery),
+                Step::Io(io) => self.io(io),
+            }
+            self.member.check_invariants();
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let now = self.now();
+        match delivery {
+            Delivery::Raft(input) => {
+                let effects = self.raft.step(now, input);
+                self.raft_effects(effects);
+            }
+            Delivery::Scheduler(input) => {
+                let effects = self.scheduler.step(now, input);
+                self.scheduler_effects(effects);
+            }
+            Delivery::Runtime(input) => {
+                let effects = self.runtime.step(now, input);
+                self.runtime_effects(effects);
+            }
+        }
+    }
+
+    fn raft_effects(&mut self, effects: Vec<jaco_raft_core::Effect>) {
+        for effect in effects {
+            let steps = self.member.from_raft(effect);
+            self.steps.extend(steps);
+        }
+    }
+
+    fn scheduler_effects(&mut self, effects: Vec<jaco_scheduler::Effect>) {
+        for effect in effects {
+            let steps = self.member.from_scheduler(self.now(), effect);
+            self.steps.extend(steps);
+        }
+    }
+
+    fn runtime_effects(&mut self, effects: Vec<jaco_runtime_core::Effect>) {
+        for effect in effects {
+            let steps = self.member.from_runtime(self.now(), effect);
+            self.steps.extend(steps);
+        }
+    }
+
+    fn io(&mut self, io: Io) {
+        match io {
+            Io::Persist(batch) if self.disk_on => self.written(batch.seq),
+            Io::Persist(batch) => self.unwritten.push(batch.seq),
+            Io::Publish { state, .. } => self.published = state,
+            Io::Answer { ticket, answer } => {
+                self.answers.push((ticket, answer, self.published.applied_index));
+            }
+            // The engine never answers, and nobody asks who leads.
+            Io::Runtime(_) | Io::PublishLeader(_) => {}
+            other => panic!("a single member asks for {other:?}"),
+        }
+    }
+
+    fn written(&mut self, seq: u64) {
+        let input = jaco_raft_core::Input::Persisted { seq, result: Ok(()) };
+        let effects = self.raft.step(self.now(), input);
+        self.raft_effects(effects);
+    }
+
+    fn submit(&mut self, ticket: u64, request: u128, command: Command) {
+        let envelope = Envelope {
+            request_id: RequestId(request),
+            at: WallMs(2_000_000),
+            identity: Identity::from("local"),
+            os_user: None,
+            command,
+        };
+        let steps = self.member.submit(Ticket(ticket), &envelope);
+        self.steps.extend(steps);
+        self.drain();
+    }
+}
+
+fn node_id() -> NodeId {
+    NodeId::from("n1")
+}
+
+fn host() -> Host {
+    Host {
+        node: node_id(),
+        cluster: ClusterId::from("00112233-4455-4677-8899-aabbccddeeff"),
+        address: String::new(),
+        version: "v0.1.0".to_owned(),
+        reserved: Default::default(),
+        labels: BTreeMap::new(),
+    }
+}
+
+fn init() -> Envelope {
+    let command = Command::InitCluster(Box::new(InitCluster {
+        cluster_id: host().cluster,
+        name: "test".to_owned(),
+        hash_key: "00".repeat(32),
+        history_limit: 10,
+        node: Node {
+            id: node_id(),
+            name: NodeName::from("node-1"),
+            raft_id: RAFT_ID,
+            status: NodeStatus::Joining,
+            schedulable: true,
+            voter: true,
+            labels: BTreeMap::new(),
+            facts: NodeFacts::default(),
+            joined_at: WallMs(1),
+        },
+    }));
+    Envelope {
+        request_id: RequestId(1),
+        at: WallMs(1),
+        identity: Identity::from("bootstrap"),
+        os_user: None,
+        command,
+    }
+}
+
+/// A command that is always refused, and durable all the same.
+fn unknown_delete() -> Command {
+    Command::Delete { deployment: "nobody".into(), volumes: false }
+}
+
+#[test]
+fn a_sole_member_leads_at_once_and_answers_after_it_shows_the_state() {
+    let mut world = World::new();
+    world.run(50);
+    world.submit(1, 11, unknown_delete());
+    let [(ticket, answer, shown)] = &world.answers[..] else { panic!("{:?}", world.answers) };
+    assert_eq!(*ticket, Ticket(1));
+    let fault = answer.as_ref().unwrap_err();
+    assert_eq!(fault.code, ErrorCode::DeploymentNotFound);
+    assert_eq!(*shown, world.member.state().applied_index, "shown before it was answered");
+}
+
+#[test]
+fn nothing_is_answered_before_it_is_durable() {
+    let mut world = World::new();
+    world.run(50);
+    world.disk_on = false;
+    world.submit(1, 11, unknown_delete());
+    world.submit(2, 12, unknown_delete());
+    assert!(world.answers.is_empty());
+    world.disk_on = true;
+    for seq in std::mem::take(&mut world.unwritten) {
+        world.written(seq);
+        world.drain();
+    }
+    let tickets: Vec<u64> = world.answers.iter().map(|(ticket, ..)| ticket.0).collect();
+    assert_eq!(tickets, [1, 2]);
+}
+
+#[test]
+fn a_retry_with_the_same_id_gets_the_same_answer() {
+    let mut world = World::new();
+    world.run(50);
+    world.submit(1, 11, unknown_delete());
+    world.submit(2, 11, unknown_delete());
+    world.submit(3, 11, Command::Delete { deployment: "other".into(), volumes: true });
+    let codes: Vec<_> =
+        world.answers.iter().map(|(_, a, _)| a.as_ref().unwrap_err().code).collect();
+    assert_eq!(
+        codes,
+        [
+            ErrorCode::DeploymentNotFound,
+            ErrorCode::DeploymentNotFound,
+            ErrorCode::RequestIdConflict
+        ]
+    );
+}
+
+#[test]
+fn a_member_with_nothing_to_do_writes_nothing() {
+    let mut world = World::new();
+    world.run(1_000);
+    let before = world.member.state().applied_index;
+    world.run(120_000);
+    assert_eq!(world.member.state().applied_index, before);
+}
