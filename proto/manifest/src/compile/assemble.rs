@@ -54,7 +54,7 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
     merge_options(cx, &mut drafts, &mut overlay, &mut extension, input);
     let routes = route_sources(&mut drafts, &mut overlay, &mut extension, input);
     let services = Services::new(&drafts, &input.disabled);
-    let volumes = storage::volumes(&name, volumes, &services);
+    let volumes = storage::volumes(cx, &name, volumes, &services);
     let world = World { networks: &declared, volumes: &volumes };
     let mut specs = BTreeMap::new();
     for draft in services.iter() {

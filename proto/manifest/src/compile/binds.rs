@@ -106,10 +106,10 @@ fn volume(cx: &mut Cx, place: &Place, bind: Bind, inside: &str) -> MountDraft {
     let slug = slug(inside);
     let message = format!("{} becomes the node-local volume {slug}, it is not shared", bind.source);
     cx.warn(place, message);
-    let kind = MountKind::Volume { volume: slug.clone(), no_copy: false, subpath: None };
+    let kind = MountKind::Volume { volume: slug, no_copy: false, subpath: None };
     MountDraft {
         mount: Mount { kind, target: bind.target, read_only: bind.read_only },
-        made_from: Some(slug),
+        made_from: Some(inside.to_owned()),
         labels: BTreeMap::new(),
     }
 }

@@ -13,25 +13,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// All volumes of a deployment: declared ones, and those made of relative paths.
 pub(super) fn volumes(
+    cx: &mut Cx,
     deployment: &DeploymentName,
     declared: BTreeMap<String, Spot<VolumeSpec>>,
     services: &Services<'_>,
 ) -> BTreeMap<String, VolumeSpec> {
+    let is_declared: BTreeSet<String> = declared.keys().cloned().collect();
     let mut volumes: BTreeMap<String, VolumeSpec> =
         declared.into_iter().map(|(key, spot)| (key, spot.value)).collect();
+    let mut made: BTreeMap<String, &str> = BTreeMap::new();
     for spot in services.iter().flat_map(|draft| &draft.mounts) {
         let MountDraft { mount, made_from, labels } = &spot.value;
-        if let Some(slug) = made_from {
-            volumes.entry(slug.clone()).or_insert_with(|| volumes::plain(deployment, slug));
+        let MountKind::Volume { volume: key, .. } = &mount.kind else { continue };
+        if let Some(path) = made_from {
+            let first = *made.entry(key.clone()).or_insert(path);
+            if first != path || is_declared.contains(key) {
+                cx.push(taken(spot, path, key));
+            }
+            volumes.entry(key.clone()).or_insert_with(|| volumes::plain(deployment, key));
         }
-        if let MountKind::Volume { volume, .. } = &mount.kind
-            && let Some(volume) = volumes.get_mut(volume).filter(|volume| !volume.external)
-        {
+        if let Some(volume) = volumes.get_mut(key).filter(|volume| !volume.external) {
             let more = labels.iter().map(|(key, value)| (key.clone(), value.clone()));
             volume.labels.extend(more);
         }
     }
     volumes
+}
+
+/// Two places must never share one volume because their names happen to look alike.
+fn taken(spot: &Spot<MountDraft>, path: &str, key: &str) -> Problem {
+    let message = format!("./{path}: would become the volume {key}, which is another one already");
+    Problem::new(ErrorCode::BindMountInvalid, spot.place.at, &spot.place.path, message)
 }
 
 /// The mounts of one service, with those it copies by `volumes_from`.
