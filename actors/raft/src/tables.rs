@@ -119,8 +119,7 @@ impl Tables {
         table: &impl ReadableTable<&'static str, &'static [u8]>,
         key: &str,
     ) -> Result<V, Error> {
-        let stored =
-            table.get(key).map_err(|error| database_error("read", &self.path, error))?;
+        let stored = table.get(key).map_err(|error| database_error("read", &self.path, error))?;
         let stored = stored.ok_or_else(|| self.corrupt(format!("no value {key}"), "one"))?;
         codec::open(key.as_bytes(), stored.value())
             .and_then(V::decode)

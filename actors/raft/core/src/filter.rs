@@ -3,7 +3,7 @@
 //! The transport has already bound `from` to the peer's certificate and refused strangers.
 
 use raft::eraftpb::{Message, MessageType};
-use raft::{Raft, Storage};
+use raft::{Raft, StateRole, Storage};
 
 use crate::convert::members_from_pb;
 
@@ -35,7 +35,14 @@ pub(crate) fn check<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(),
         }
         MessageType::MsgHeartbeat => Err("commits more than this member ever acknowledged"),
         MessageType::MsgSnapshot => check_snapshot(message),
-        MessageType::MsgAppendResponse if message.index <= raft.raft_log.last_index() => Ok(()),
+        // Only a leader counts acknowledgements, and within its term its log only grows.
+        MessageType::MsgAppendResponse
+            if is_stale
+                || raft.state != StateRole::Leader
+                || message.index <= raft.raft_log.last_index() =>
+        {
+            Ok(())
+        }
         MessageType::MsgAppendResponse => Err("acknowledges more than was sent"),
         MessageType::MsgTimeoutNow
             if message.from == raft.leader_id && message.term == raft.term =>

@@ -1,0 +1,4 @@
+//! A simulated disk and a scenario to run on it.
+
+pub(crate) mod scenario;
+pub(crate) mod sim_disk;
