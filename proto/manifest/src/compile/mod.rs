@@ -16,6 +16,8 @@ mod deploy;
 mod devices;
 mod graph;
 mod health;
+#[cfg(test)]
+mod manual;
 mod mounts;
 mod networks;
 mod objects;
