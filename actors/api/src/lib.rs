@@ -14,10 +14,13 @@ mod change;
 mod detail;
 mod logs;
 mod look;
+mod openapi;
 mod rows;
 mod server;
 mod stream;
 mod target;
+#[cfg(test)]
+mod testing;
 mod wait;
 
 pub use backend::{Backend, BoxFuture, LogQuery, LogStream, Membership, ResolvedImage};

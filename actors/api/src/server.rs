@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::{Backend, Membership};
 use crate::caller::Caller;
-use crate::{apply, change, logs, look, wait};
+use crate::{apply, change, logs, look, openapi, wait};
 use actix_web::dev::{Payload, Server};
 use actix_web::web::{self, Data};
 use actix_web::{App, FromRequest, HttpRequest, HttpServer};
@@ -53,11 +53,12 @@ pub fn serve(backend: Arc<dyn Backend>, listener: UnixListener) -> Result<Server
     Ok(server.run())
 }
 
-/// Every call of the API. `look::openapi` describes the same list.
+/// Every call of the API; `openapi::CALLS` describes the same list.
 fn routes(config: &mut web::ServiceConfig) {
     use web::{delete, get, post};
     config
         .route("/healthz", get().to(look::health))
+        .route("/v1/openapi.json", get().to(openapi::openapi))
         .route("/v1/version", get().to(look::version))
         .route("/v1/cluster", get().to(look::cluster))
         .route("/v1/cluster/init", post().to(change::init))
@@ -153,4 +154,56 @@ fn request_id(request: &HttpRequest) -> Answer<RequestId> {
         let message = "the Idempotency-Key header is not 32 hex digits";
         Fault::new(ErrorCode::ValidationFailed, message).with("field", "Idempotency-Key").into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Unborn;
+    use actix_web::http::StatusCode;
+    use actix_web::test;
+    use std::collections::BTreeSet;
+
+    /// Status and body of a call to a daemon that is not in a cluster.
+    async fn call(method: &str, path: &str) -> (StatusCode, String) {
+        let api = Data::new(Api { backend: Arc::new(Unborn::default()) });
+        let app = App::new().app_data(api).configure(routes);
+        let app = test::init_service(app.default_service(web::to(look::no_such_call))).await;
+        let request = test::TestRequest::with_uri(path).method(method.parse().unwrap());
+        let answer = test::call_service(&app, request.to_request()).await;
+        let status = answer.status();
+        let body = test::read_body(answer).await;
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[actix_web::test]
+    async fn every_described_call_has_a_route() {
+        let mut seen = BTreeSet::new();
+        for (method, path, _) in openapi::CALLS {
+            assert!(seen.insert((method, path)), "{method} {path} is described twice");
+            let filled = path.replace("{id}", "x").replace("{name}", "x");
+            let filled = if filled == "/v1/logs" { "/v1/logs?target=x".into() } else { filled };
+            let (_, body) = call(&method.to_uppercase(), &filled).await;
+            assert!(!body.contains("there is no call"), "{method} {path}: {body}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn before_init_only_a_few_calls_answer() {
+        for path in ["/healthz", "/v1/version", "/v1/cluster", "/v1/openapi.json"] {
+            assert_eq!(call("GET", path).await.0, StatusCode::OK, "{path}");
+        }
+        for path in ["/v1/status", "/v1/nodes", "/v1/deployments", "/v1/audit"] {
+            let (status, body) = call("GET", path).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(body.contains(r#""code":"cluster_uninitialized""#), "{body}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_unknown_path_says_so() {
+        let (status, body) = call("GET", "/v1/nope").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("there is no call GET /v1/nope"), "{body}");
+    }
 }
