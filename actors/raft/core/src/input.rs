@@ -38,7 +38,8 @@ pub enum Input {
         /// Its raft id.
         peer: u64,
     },
-    /// A snapshot message to this peer ended.
+    /// A snapshot message to this peer ended, also by a broken connection: the acknowledgement may
+    /// be lost with it, and the peer hears nothing more until this comes.
     SnapshotReported {
         /// Its raft id.
         peer: u64,

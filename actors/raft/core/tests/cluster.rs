@@ -203,12 +203,15 @@ impl Cluster {
         }
     }
 
-    /// A transport tells when a snapshot did not arrive; without it the peer stays in limbo.
+    /// A transport ends a snapshot when its connection breaks, with the message or with the
+    /// acknowledgement on it; without that the peer stays in limbo.
     fn report_loss(&mut self, message: &Message) {
-        if message.get_msg_type() == MessageType::MsgSnapshot {
-            let input = Input::SnapshotReported { peer: message.to, installed: false };
-            self.step(message.from, input);
-        }
+        let (leader, peer) = match message.get_msg_type() {
+            MessageType::MsgSnapshot => (message.from, message.to),
+            MessageType::MsgAppendResponse => (message.to, message.from),
+            _ => return,
+        };
+        self.step(leader, Input::SnapshotReported { peer, installed: false });
     }
 
     /// Power fails at one member; its peers see the connection break.
