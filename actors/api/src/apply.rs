@@ -6,8 +6,8 @@ use crate::look::status_word;
 use crate::server::{Api, Request};
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data};
-use jaco_manifest::node::Node;
-use jaco_manifest::{Input, Outcome, Problems, parse_document};
+use jaco_manifest::node::{FileId, Node};
+use jaco_manifest::{Input, Outcome, Problems, parse_document_of};
 use jaco_model::command::{ApplyDeployment, Command, Reply};
 use jaco_model::entity::{Documents, ImagePin, Origin};
 use jaco_model::spec::{DeploymentSpec, FailureAction, PullPolicy, ServiceSpec};
@@ -122,7 +122,7 @@ const FILES: [&str; 2] = ["compose.yaml", "jaco.yaml"];
 /// Both documents as trees; what only a client can resolve is refused.
 fn parse(documents: &DocumentsRequest) -> Answer<(Node, Option<Node>)> {
     let refused = |problems: Problems| Refusal::of_manifest(problems.faults());
-    let compose = parse_document(&documents.compose, FILES[0]).map_err(refused)?;
+    let compose = parse_document_of(&documents.compose, &FILES, FileId(0)).map_err(refused)?;
     let mut problems = Problems { files: vec![FILES[0].to_owned()], ..Problems::default() };
     jaco_manifest::check_resolved(&compose, &mut problems);
     problems.finish();
@@ -132,7 +132,7 @@ fn parse(documents: &DocumentsRequest) -> Answer<(Node, Option<Node>)> {
     if documents.jaco.is_empty() {
         return Ok((compose, None));
     }
-    let overlay = parse_document(&documents.jaco, FILES[1]).map_err(refused)?;
+    let overlay = parse_document_of(&documents.jaco, &FILES, FileId(1)).map_err(refused)?;
     Ok((compose, Some(overlay)))
 }
 
@@ -223,4 +223,40 @@ pub(crate) fn applied(
         warnings,
         duration_seconds: elapsed_ms as f64 / 1_000.0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::ResponseError;
+
+    #[test]
+    fn faults_of_the_overlay_point_into_the_overlay() {
+        let documents = DocumentsRequest {
+            name: "shop".to_owned(),
+            compose: "services: {web: {image: a}}".to_owned(),
+            jaco: "services:\n  - name: web\n    replicas: -1\n".to_owned(),
+        };
+        let (compose, overlay) = parse(&documents).unwrap();
+        let outcome = jaco_manifest::compile(&Input {
+            overlay: overlay.as_ref(),
+            name: Some(&documents.name),
+            ..Input::new(&compose, FILES.map(str::to_owned).to_vec())
+        });
+        let faults = outcome.problems.faults();
+        assert_eq!(faults[0].detail("file"), Some("jaco.yaml"), "{faults:?}");
+        assert_eq!(faults[0].detail("line"), Some("3"));
+    }
+
+    #[test]
+    fn what_only_a_client_can_resolve_is_refused() {
+        let documents = DocumentsRequest {
+            name: "shop".to_owned(),
+            compose: "services: {web: {image: a, env_file: x.env}}".to_owned(),
+            jaco: String::new(),
+        };
+        let refusal = parse(&documents).unwrap_err();
+        assert_eq!(refusal.status_code(), 422);
+        assert!(refusal.to_string().starts_with("env_file_unresolved"), "{refusal}");
+    }
 }

@@ -24,4 +24,4 @@ pub use load::{
 };
 pub use mask::{MASKED, looks_secret, mask};
 pub use problem::{Problem, Problems, Reason};
-pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_document};
+pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_document, parse_document_of};

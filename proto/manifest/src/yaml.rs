@@ -53,12 +53,17 @@ pub(crate) struct Parsed {
 /// Parses a document that is complete in itself: one the server got, or one that was stored.
 /// `file_name` is what faults call it. Merge tags mean nothing here and are refused.
 pub fn parse_document(text: &str, file_name: &str) -> Result<Node, Problems> {
+    parse_document_of(text, &[file_name], FileId(0))
+}
+
+/// Parses one of several documents that belong together: `file` is its place in `file_names`.
+pub fn parse_document_of(text: &str, file_names: &[&str], file: FileId) -> Result<Node, Problems> {
     let failed = |problem| Problems {
-        files: vec![file_name.to_owned()],
+        files: file_names.iter().map(|name| (*name).to_owned()).collect(),
         errors: vec![problem],
         warnings: Vec::new(),
     };
-    let parsed = parse(text.as_bytes(), FileId(0)).map_err(failed)?;
+    let parsed = parse(text.as_bytes(), file).map_err(failed)?;
     match parsed.marks.first_key_value() {
         Some((at, _)) => {
             Err(failed(syntax(*at, "`!reset` and `!override` have nothing to act on here")))
