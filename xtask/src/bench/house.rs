@@ -13,7 +13,7 @@ use argh::FromArgs;
 use jaco_lab::{Artifact, Engine, build_binary, until};
 use serde_json::json;
 
-use super::measure::{cpu_seconds, ms, percentile, rss_mb, timed};
+use super::measure::{self, cpu_seconds, ms, percentile, rss_mb, timed};
 use super::{Figure, Goal, Sink};
 use crate::site::{Binaries, PROBE_IMAGE, Site};
 
@@ -108,7 +108,7 @@ fn apply(site: &Site) -> Result<Figure> {
     let path = dir.to_str().context("the lab's path is not UTF-8")?;
     let (ours, ()) = timed(|| {
         site.jaco(&["apply", path, "--detach"])?;
-        wait_for_containers(site, "label=jaco.deployment=bench")
+        wait_for_containers(site, "jaco.deployment=bench")
     })?;
     site.jaco(&["wait", "bench"])?;
     Ok(Figure {
@@ -134,7 +134,7 @@ fn docker_runs(site: &Site) -> Result<Duration> {
             let status = run.wait()?;
             ensure!(status.success(), "docker run: {status}");
         }
-        wait_for_containers(site, "label=bench=peer")
+        wait_for_containers(site, "bench=peer")
     })?;
     let ids = site.docker(&["ps", "--quiet", "--filter", "label=bench=peer"])?;
     let ids: Vec<&str> = ids.lines().collect();
@@ -143,10 +143,16 @@ fn docker_runs(site: &Site) -> Result<Duration> {
     Ok(took)
 }
 
-fn wait_for_containers(site: &Site, filter: &str) -> Result<()> {
+/// Asks the engine itself: starting its command line all the time would slow down what is measured.
+fn wait_for_containers(site: &Site, label: &str) -> Result<()> {
+    let engine = site.host().engine();
+    let path = format!("/containers/json?filters=%7B%22label%22%3A%5B%22{label}%22%5D%7D");
     until("30 running containers", Duration::from_secs(180), || {
-        let running = site.docker(&["ps", "--quiet", "--filter", filter])?;
-        Ok((running.lines().count() >= REPLICAS).then_some(()))
+        let running = engine.get(&path)?.as_array().map_or(0, Vec::len);
+        if running < REPLICAS {
+            measure::rest(Duration::from_millis(50));
+        }
+        Ok((running >= REPLICAS).then_some(()))
     })
 }
 
@@ -158,7 +164,7 @@ fn at_rest(site: &Site, rest: Duration) -> Result<Vec<Figure>> {
         status["raft_index"].as_f64().context("no raft_index")
     };
     let (cpu, entries) = (cpu_seconds(pid)?, index()?);
-    thread::park_timeout(rest);
+    measure::rest(rest);
     let minutes = rest.as_secs_f64() / 60.0;
     let cpu = cpu_seconds(pid)? - cpu;
     Ok(vec![
@@ -258,7 +264,7 @@ fn changes(site: &Site, clients: usize) -> Result<Vec<Duration>> {
                 })
             })
             .collect();
-        thread::park_timeout(RUN);
+        measure::rest(RUN);
         done.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for worker in workers {

@@ -13,6 +13,15 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)
     Ok((start.elapsed(), value))
 }
 
+/// Does nothing for so long. Parking alone may end early.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+pub(crate) fn rest(length: Duration) {
+    let start = Instant::now();
+    while let Some(left) = length.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}
+
 /// The value below which `part` (0 to 1) of the samples lie.
 pub(crate) fn percentile(samples: &mut [Duration], part: f64) -> Duration {
     samples.sort();
