@@ -6,25 +6,25 @@
 //!               └─────────── the node rests while a batch is in flight ◀─────────────────────┘
 //! ```
 
+mod intake;
+mod ready;
+
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use jaco_kit_core::{Core, Mono, Now, OpId};
-use raft::eraftpb::{Entry, EntryType, Message};
-use raft::{RawNode, Ready, SnapshotStatus, StateRole};
+use jaco_kit_core::{Core, Mono, Now};
+use raft::{RawNode, Ready, StateRole};
 use slog::o;
 
-use crate::batch::{Batch, SnapshotFile, Trim};
+use crate::batch::Batch;
 use crate::config::Config;
-use crate::convert::{change_to_pb, decode_change_v1, decode_change_v2, members_from_pb};
 use crate::durable::{DurableLog, Members, Position, SnapshotMeta};
-use crate::effect::{Committed, Effect, Payload, Refusal, Role, Status};
+use crate::effect::{Effect, Refusal, Role, Status};
 use crate::election::{ELECTION_TICKS, ElectionTimeouts};
 use crate::error::Error;
-use crate::filter;
-use crate::input::{Input, MemberChange};
-use crate::log::{Log, size_of_entry};
+use crate::input::Input;
+use crate::log::Log;
 use crate::proposals::Proposals;
 use crate::queue::Queue;
 use crate::snapshots::Snapshots;
@@ -200,92 +200,6 @@ impl RaftCore {
         self.serve_snapshots(now, out);
     }
 
-    /// Feeds one input to the raft node.
-    fn take(&mut self, input: Input, out: &mut Vec<Effect>) {
-        match input {
-            Input::Propose { op, data } => self.propose(op, data, out),
-            Input::ChangeMembers { op, change } => self.change_members(op, change, out),
-            Input::PeerMessage(message) => self.take_message(*message, out),
-            Input::PeerUnreachable { peer } => self.node.report_unreachable(peer),
-            Input::SnapshotReported { peer, installed } => {
-                let status =
-                    if installed { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
-                self.node.report_snapshot(peer, status);
-                self.node.mut_store().set_image(None);
-            }
-            Input::SnapshotTaken { at, data } => self.take_snapshot(at, data),
-            Input::SnapshotFailed { at } => {
-                if self.snapshots.end(at).is_some() {
-                    self.snapshots.retry();
-                }
-            }
-            Input::SnapshotLoaded { at, data } => {
-                if self.snapshots.loading == Some(at) {
-                    self.snapshots.loading = None;
-                    let is_newest = self.durable().snapshot.at == at;
-                    self.node.mut_store().set_image(data.filter(|_| is_newest));
-                }
-            }
-            // Handled before the queue: it ends the wait that the queue is for.
-            Input::Persisted { .. } => {}
-        }
-    }
-
-    fn propose(&mut self, op: OpId, data: Vec<u8>, out: &mut Vec<Effect>) {
-        let refusal = if data.is_empty() || data.len() > self.config.limits.command_max {
-            Refusal::Size
-        } else if self.node.raft.state != StateRole::Leader {
-            // The library would forward it and say nothing of its fate.
-            Refusal::NotLeader { leader: self.status.leader }
-        } else if self.node.propose(Vec::new(), data).is_ok() {
-            return self.track(op);
-        } else {
-            Refusal::Overloaded
-        };
-        out.push(Effect::Failed { op, why: refusal });
-    }
-
-    fn change_members(&mut self, op: OpId, change: MemberChange, out: &mut Vec<Effect>) {
-        let refusal = if self.node.raft.state != StateRole::Leader {
-            Refusal::NotLeader { leader: self.status.leader }
-        } else if !self.is_possible(change) {
-            // The library would replace it by an empty entry, or panic when it is applied.
-            Refusal::Membership
-        } else if self.node.propose_conf_change(Vec::new(), change_to_pb(change)).is_ok() {
-            return self.track(op);
-        } else {
-            Refusal::Overloaded
-        };
-        out.push(Effect::Failed { op, why: refusal });
-    }
-
-    fn is_possible(&self, change: MemberChange) -> bool {
-        let takes_vote = match change {
-            MemberChange::AddVoter(_) => false,
-            MemberChange::AddLearner(id) | MemberChange::Remove(id) => {
-                self.members.voters == [id] || id == self.config.raft_id
-            }
-        };
-        change.raft_id() != 0 && !self.node.raft.has_pending_conf() && !takes_vote
-    }
-
-    /// The leader has just appended the proposal as its last entry.
-    fn track(&mut self, op: OpId) {
-        let at =
-            Position { index: self.node.raft.raft_log.last_index(), term: self.node.raft.term };
-        self.proposals.insert(at, op);
-    }
-
-    fn take_message(&mut self, message: Message, out: &mut Vec<Effect>) {
-        let from = message.from;
-        if let Err(what) = filter::check(&message, &self.node.raft) {
-            out.push(Effect::PeerViolation { from, what });
-            return;
-        }
-        // The only error left is a response from somebody who is no longer a member.
-        drop(self.node.step(message));
-    }
-
     /// Reports what changed and keeps the election timeout ours after each touch of the node.
     fn observe(&mut self, out: &mut Vec<Effect>) {
         let status = status_of(&self.node);
@@ -300,158 +214,6 @@ impl RaftCore {
         if status != self.status {
             self.status = status;
             out.push(Effect::RoleChanged(status));
-        }
-    }
-
-    fn begin_ready(&mut self, out: &mut Vec<Effect>) {
-        let mut ready = self.node.ready();
-        let leads = self.status.role == Role::Leader;
-        // Messages from before this leadership may be votes or acknowledgements: they wait.
-        if mem::replace(&mut self.led_last_ready, leads) {
-            push_send(ready.take_messages(), out);
-        }
-        if ready.must_sync() || self.snapshots.taken.is_some() {
-            let batch = Arc::new(self.batch(Some(&ready)));
-            out.push(Effect::Persist(batch.clone()));
-            self.in_flight = Some(InFlight { batch, ready: Some(ready) });
-            return;
-        }
-        // At most the commit index moved. It goes with the next batch: until then a restart learns
-        // it again from the leader, or by leading.
-        let hard_state = self.node.raft.hard_state();
-        let batch = Arc::new(Batch { hard_state, ..Batch::default() });
-        self.finish(InFlight { batch, ready: Some(ready) }, out);
-    }
-
-    /// Everything that became due for the disk, as one batch.
-    fn batch(&mut self, ready: Option<&Ready>) -> Batch {
-        self.batches += 1;
-        let mut batch = Batch {
-            seq: self.batches,
-            hard_state: self.node.raft.hard_state(),
-            ..Batch::default()
-        };
-        if let Some(index) = self.members_unsaved.take() {
-            batch.members = Some((index, self.members.clone()));
-        }
-        if let Some(file) = self.snapshots.taken.take() {
-            batch.trim = self.snapshots.trim(self.durable(), file.meta.at);
-            batch.snapshot = Some(file);
-        }
-        let Some(ready) = ready else { return batch };
-        batch.entries = ready.entries().clone();
-        if !ready.snapshot().is_empty() {
-            install(ready.snapshot(), &mut batch);
-        }
-        batch
-    }
-
-    fn persisted(&mut self, seq: u64, result: Result<(), String>, out: &mut Vec<Effect>) {
-        let is_awaited = self.in_flight.as_ref().is_some_and(|it| it.batch.seq == seq);
-        let Some(in_flight) = self.in_flight.take_if(|_| is_awaited) else { return };
-        match result {
-            Ok(()) => self.finish(in_flight, out),
-            Err(error) => self.halt(Error::StorageFailed(error), out),
-        }
-    }
-
-    /// The batch is durable, or had nothing that must be: everything that waited for it follows.
-    fn finish(&mut self, in_flight: InFlight, out: &mut Vec<Effect>) {
-        let InFlight { batch, ready } = in_flight;
-        self.node.mut_store().apply(&batch);
-        let Some(mut ready) = ready else { return };
-        if let (Trim::Whole(at), Some(file)) = (batch.trim, &batch.snapshot) {
-            self.restore(at, file, out);
-        }
-        push_send(ready.take_persisted_messages(), out);
-        push_send(ready.take_messages(), out);
-        let mut committed = ready.take_committed_entries();
-        let mut light = self.node.advance_append(ready);
-        push_send(light.take_messages(), out);
-        committed.append(&mut light.take_committed_entries());
-        self.apply(committed, out);
-        if !self.is_halted {
-            self.node.advance_apply();
-        }
-        self.observe(out);
-    }
-
-    fn restore(&mut self, at: Position, file: &SnapshotFile, out: &mut Vec<Effect>) {
-        self.members = file.meta.members.clone();
-        self.members_unsaved = None;
-        self.applied = at;
-        self.snapshots.forget();
-        let (members, data) = (self.members.clone(), file.data.clone());
-        out.push(Effect::Restore { at, members, data });
-    }
-
-    fn apply(&mut self, entries: Vec<Entry>, out: &mut Vec<Effect>) {
-        let mut applied = Vec::new();
-        for entry in entries {
-            self.snapshots.count_applied(size_of_entry(&entry));
-            self.applied = Position { index: entry.index, term: entry.term };
-            let op = self.proposals.take(self.applied);
-            let (index, term) = (entry.index, entry.term);
-            // The type comes before emptiness: an empty configuration change is legal.
-            let payload = match entry.get_entry_type() {
-                EntryType::EntryNormal if entry.data.is_empty() => {
-                    // The library put it in the place of a second membership change.
-                    let why = Refusal::Membership;
-                    out.extend(op.map(|op| Effect::Failed { op, why }));
-                    continue;
-                }
-                EntryType::EntryNormal => Payload::Command(entry.data),
-                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
-                    match self.apply_members(&entry) {
-                        Ok(members) => Payload::Members(members),
-                        Err(reason) => {
-                            push_apply(applied, out);
-                            return self.halt(Error::MembershipChange { index, reason }, out);
-                        }
-                    }
-                }
-            };
-            applied.push(Committed { index, term, op, payload });
-        }
-        push_apply(applied, out);
-    }
-
-    fn apply_members(&mut self, entry: &Entry) -> Result<Members, String> {
-        let text = |error: &dyn fmt::Display| error.to_string();
-        let conf = if entry.get_entry_type() == EntryType::EntryConfChange {
-            let change = decode_change_v1(&entry.data).map_err(|error| text(&error))?;
-            self.node.apply_conf_change(&change)
-        } else {
-            let change = decode_change_v2(&entry.data).map_err(|error| text(&error))?;
-            self.node.apply_conf_change(&change)
-        };
-        let conf = conf.map_err(|error| text(&error))?;
-        let members = members_from_pb(&conf).ok_or("a joint configuration")?;
-        let is_newcomer = |id: &u64| !self.members.contains(*id);
-        if members.voters.iter().chain(&members.learners).any(is_newcomer) {
-            self.node.mut_store().require_image_from(entry.index);
-        }
-        self.check_replayed(entry.index, &members)?;
-        self.members = members.clone();
-        // Replaying after a restart must not put an older list in the place of a newer one.
-        if entry.index > self.durable().members.0 {
-            self.members_unsaved = Some(entry.index);
-        }
-        Ok(members)
-    }
-
-    /// After a restart the log must lead to the member list that was durable before it.
-    fn check_replayed(&self, index: u64, members: &Members) -> Result<(), String> {
-        let (saved_index, saved) = &self.durable().members;
-        if *saved_index == index && saved != members {
-            return Err(format!("leads to {members:?}, but {saved:?} is durable"));
-        }
-        Ok(())
-    }
-
-    fn take_snapshot(&mut self, at: Position, data: Arc<Vec<u8>>) {
-        if let Some(meta) = self.snapshots.end(at) {
-            self.snapshots.taken = Some(SnapshotFile { meta, data });
         }
     }
 
@@ -558,30 +320,6 @@ impl fmt::Debug for RaftCore {
             .field("members", &self.members)
             .field("applied", &self.applied)
             .finish_non_exhaustive()
-    }
-}
-
-/// Puts a snapshot of the leader into `batch`; it takes the place of the whole log.
-fn install(snapshot: &raft::eraftpb::Snapshot, batch: &mut Batch) {
-    let metadata = snapshot.get_metadata();
-    let at = Position { index: metadata.index, term: metadata.term };
-    // The filter has let no other list through.
-    let members = members_from_pb(metadata.get_conf_state()).unwrap_or_default();
-    batch.trim = Trim::Whole(at);
-    batch.members = Some((at.index, members.clone()));
-    let data = Arc::new(snapshot.data.clone());
-    batch.snapshot = Some(SnapshotFile { meta: SnapshotMeta { at, members }, data });
-}
-
-fn push_send(messages: Vec<Message>, out: &mut Vec<Effect>) {
-    if !messages.is_empty() {
-        out.push(Effect::Send(messages));
-    }
-}
-
-fn push_apply(entries: Vec<Committed>, out: &mut Vec<Effect>) {
-    if !entries.is_empty() {
-        out.push(Effect::Apply(entries));
     }
 }
 
