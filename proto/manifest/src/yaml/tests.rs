@@ -1,3 +1,5 @@
+//! What the parser accepts and refuses, and that nothing makes it panic.
+
 use super::*;
 use crate::emit::emit;
 use crate::node::Value;
