@@ -7,7 +7,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A stored value is not what was written, or contradicts another.
-    #[error("{} is corrupt: {what}, expected {expected}; run `jaco node rejoin`", path.display())]
+    #[error(
+        "{} is corrupt: {what}, expected {expected}; restore the data directory from a copy",
+        path.display()
+    )]
     StorageCorrupt {
         /// The file.
         path: PathBuf,
@@ -17,7 +20,11 @@ pub enum Error {
         expected: String,
     },
     /// Files that belong together are not all there.
-    #[error("{} is missing although {present} exists; run `jaco node rejoin`", missing.display())]
+    #[error(
+        "{} is missing although {present} exists; restore it from a copy, or move the data \
+         directory away and begin again",
+        missing.display()
+    )]
     StorageIncomplete {
         /// What is missing.
         missing: PathBuf,
