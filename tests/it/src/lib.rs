@@ -1,0 +1,22 @@
+//! A node under test: a lab host with its own Docker Engine, a jacod on it, and the command line.
+//!
+//! Nothing of the product is linked in. What it did is read from the engine and from the output of
+//! `jaco -o json`, so that a mistake cannot hide in types that both sides share.
+
+#![forbid(unsafe_code)]
+
+mod cluster;
+mod container;
+mod load;
+mod random;
+mod run;
+mod stack;
+
+
+pub use cluster::{Cluster, IMAGE, with_cluster};
+pub use container::Container;
+pub use load::{Client, Watch};
+pub use random::Random;
+pub use run::Run;
+pub use stack::{Stack, probe, quick_update};
+

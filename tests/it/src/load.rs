@@ -1,0 +1,107 @@
+//! What users would notice during a change: a client that asks all the time, and a watch over the
+//! number of ready containers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::cluster::{Cluster, IMAGE};
+use crate::container::Container;
+use crate::run::Run;
+
+/// Pause between two looks of the watch.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A container, foreign to the product, that asks a service by its name 50 times a second.
+#[derive(Debug)]
+pub struct Client<'a> {
+    cluster: &'a Cluster,
+    name: String,
+}
+
+impl<'a> Client<'a> {
+    /// Starts the client on the deployment's default network.
+    ///
+    /// # Errors
+    /// When the network is not there or the container does not start.
+    pub fn start(cluster: &'a Cluster, deployment: &str, service: &str) -> Result<Client<'a>> {
+        let filter = format!("name=jaco_{deployment}_");
+        let networks = docker(cluster, &["network", "ls", "--quiet", "--filter", &filter])?;
+        let network = networks.lines().next().context("the stack has no network")?;
+        let name = format!("client-{deployment}");
+        let peer = format!("PROBE_PEER=http://{service}:8080/");
+        let run = ["run", "--detach", "--name", &name, "--network", network];
+        let env = ["--env", &peer, "--env", "PROBE_EVERY_MS=20", IMAGE, "worker"];
+        docker(cluster, &[&run[..], &env[..]].concat())?;
+        Ok(Client { cluster, name })
+    }
+
+    /// Ends the client: how many answers it got, and every line about a request that failed.
+    ///
+    /// # Errors
+    /// When its container cannot be read or removed.
+    pub fn stop(self) -> Result<(usize, Vec<String>)> {
+        let log = docker(self.cluster, &["logs", &self.name])?;
+        docker(self.cluster, &["rm", "--force", &self.name])?;
+        let (good, bad): (Vec<&str>, Vec<&str>) = log
+            .lines()
+            .filter(|line| line.starts_with("tick "))
+            .partition(|line| line.ends_with(" peer 200"));
+        Ok((good.len(), bad.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+fn docker(cluster: &Cluster, args: &[&str]) -> Result<String> {
+    Ok(Run::of(&mut cluster.host().docker(args))?.exits(0)?.stdout)
+}
+
+/// What the watch saw of a service.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// The lowest number of ready containers.
+    pub lowest: usize,
+    /// The highest number of containers, ready or not.
+    pub highest: usize,
+    /// How often it looked.
+    pub looks: usize,
+}
+
+impl Watch {
+    /// Counts the containers of a service, straight from the engine, while `work` runs.
+    ///
+    /// # Errors
+    /// Those of `work`, or when the engine does not answer.
+    pub fn during<T>(
+        cluster: &Cluster,
+        deployment: &str,
+        service: &str,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<(Watch, T)> {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let watcher = scope.spawn(|| Watch::until(cluster, deployment, service, &done));
+            let worked = work();
+            done.store(true, Ordering::Relaxed);
+            let watch = watcher.join().map_err(|_| anyhow!("the watch panicked"))??;
+            ensure!(watch.looks > 0, "the watch never looked");
+            Ok((watch, worked?))
+        })
+    }
+
+    fn until(c: &Cluster, deployment: &str, service: &str, done: &AtomicBool) -> Result<Watch> {
+        let engine = c.engine();
+        let mut watch = Watch { lowest: usize::MAX, highest: 0, looks: 0 };
+        while !done.load(Ordering::Relaxed) {
+            let mut all = Container::of_deployment(&engine, deployment)?;
+            all.retain(|container| container.service == service);
+            let ready = all.iter().filter(|container| container.is_ready()).count();
+            watch.lowest = watch.lowest.min(ready);
+            watch.highest = watch.highest.max(all.len());
+            watch.looks += 1;
+            thread::park_timeout(LOOK_EVERY);
+        }
+        Ok(watch)
+    }
+}
