@@ -3,9 +3,8 @@
 //! Built once per pass from the state, then kept up to date by the pass's own placements, so that
 //! no decision counts anything again.
 
-use crate::need::{self, Amounts, PortClaim};
+use crate::need::{self, Amounts, PortClaim, Weight};
 use jaco_model::entity::{Desired, Node, Slot};
-use jaco_model::spec::{DeploymentSpec, ServiceSpec};
 use jaco_model::{NodeId, ReplicaId};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,15 +56,11 @@ impl<'a> Board<'a> {
                 board.holders.entry(volume.name.clone()).or_default().insert(index);
             }
         }
-        for instance in state.instances.values() {
-            let record = state.revision(&instance.deployment, instance.revision);
-            let spec =
-                record.and_then(|r| Some((&*r.spec, r.spec.services.get(&instance.service)?)));
-            if let (Some(index), Some((deployment, spec))) = (board.index_of(&instance.node), spec)
-            {
-                let stays = instance.desired == Desired::Run;
-                board.carry(index, deployment, spec, &instance.id.replica, &instance.slot);
-                board.rooms[index].n_instances += u32::from(stays);
+        for instance in state.instances.values().map(|instance| &**instance) {
+            let weight = Weight::of(state, instance);
+            if let Some((index, weight)) = board.index_of(&instance.node).zip(weight) {
+                board.carry(index, &weight, &instance.id.replica, &instance.slot);
+                board.rooms[index].n_instances += u32::from(instance.desired == Desired::Run);
             }
         }
         board
@@ -88,27 +83,19 @@ impl<'a> Board<'a> {
     pub(crate) fn place(
         &mut self,
         index: NodeIndex,
-        deployment: &DeploymentSpec,
-        spec: &ServiceSpec,
+        weight: &Weight<'_>,
         replica: &ReplicaId,
         slot: &Slot,
     ) {
-        self.carry(index, deployment, spec, replica, slot);
+        self.carry(index, weight, replica, slot);
         self.rooms[index].n_instances += 1;
     }
 
-    fn carry(
-        &mut self,
-        index: NodeIndex,
-        deployment: &DeploymentSpec,
-        spec: &ServiceSpec,
-        replica: &ReplicaId,
-        slot: &Slot,
-    ) {
+    fn carry(&mut self, index: NodeIndex, weight: &Weight<'_>, replica: &ReplicaId, slot: &Slot) {
         let room = &mut self.rooms[index];
-        room.used.add(&Amounts::of(spec));
-        room.ports.extend(need::docker_ports(spec).into_iter().map(|p| (p, replica.clone())));
-        for volume in need::local_volumes(deployment, spec) {
+        room.used.add(&weight.amounts());
+        room.ports.extend(weight.ports().into_iter().map(|claim| (claim, replica.clone())));
+        for volume in weight.local_volumes() {
             let name = need::volume_name(volume, index_of_slot(slot));
             self.holders.entry(name).or_default().insert(index);
         }

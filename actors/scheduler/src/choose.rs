@@ -2,10 +2,10 @@
 
 use crate::board::{Board, NodeIndex, index_of_slot};
 use crate::filter::{self, Freed, Reason};
-use crate::need::{self, Amounts, PortClaim};
+use crate::need::{self, Amounts, PortClaim, Weight};
 use jaco_model::entity::{Instance, Slot};
-use jaco_model::spec::{DeploymentSpec, PlacementPolicy, ServiceSpec, VolumeSpec};
-use jaco_model::{NodeName, WallMs};
+use jaco_model::spec::{PlacementPolicy, ServiceSpec, VolumeSpec};
+use jaco_model::{DeploymentName, NodeName, WallMs};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ const FAILURE_WINDOW_MS: u64 = 600_000;
 /// What the replicas of one service have in common when a node is chosen for one of them.
 #[derive(Debug)]
 pub(crate) struct Site<'a> {
-    deployment: &'a DeploymentSpec,
+    deployment: &'a DeploymentName,
     spec: &'a ServiceSpec,
     amounts: Amounts,
     ports: Vec<PortClaim>,
@@ -53,20 +53,17 @@ pub(crate) struct Seeker<'a> {
 pub(crate) type Refusals<'a> = Vec<(&'a NodeName, Reason)>;
 
 impl<'a> Site<'a> {
-    pub(crate) fn new(
-        board: &Board<'a>,
-        deployment: &'a DeploymentSpec,
-        spec: &'a ServiceSpec,
-    ) -> Site<'a> {
-        let drivers = need::volume_drivers(deployment, spec);
-        let refuse =
-            |node| filter::of_node(node, spec).or_else(|| filter::of_drivers(node, &drivers));
+    pub(crate) fn new(board: &Board<'a>, weight: Weight<'a>) -> Site<'a> {
+        let drivers = weight.volume_drivers();
+        let refuse = |node| {
+            filter::of_node(node, weight.spec).or_else(|| filter::of_drivers(node, &drivers))
+        };
         Site {
-            deployment,
-            spec,
-            amounts: Amounts::of(spec),
-            ports: need::docker_ports(spec),
-            volumes: need::local_volumes(deployment, spec),
+            deployment: &weight.deployment.name,
+            spec: weight.spec,
+            amounts: weight.amounts(),
+            ports: weight.ports(),
+            volumes: weight.local_volumes(),
             refused: board.rooms().iter().map(|room| refuse(room.node)).collect(),
             engine: board.rooms().iter().map(|room| filter::of_engine(room.node)).collect(),
             load: vec![0; board.rooms().len()],
@@ -236,7 +233,7 @@ impl<'a> Site<'a> {
             Slot::Node(name) => name.to_string(),
         };
         let parts = [
-            self.deployment.name.as_str(),
+            self.deployment.as_str(),
             self.spec.name.as_str(),
             &index,
             board.rooms()[node].node.id.as_str(),

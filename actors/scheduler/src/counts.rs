@@ -100,6 +100,7 @@ impl<'a> Pass<'a> {
                 self.remove_slot(&slot);
             } else {
                 self.unsettled = true;
+                service.surplus.push(slot);
             }
         }
     }

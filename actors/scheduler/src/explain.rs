@@ -3,6 +3,7 @@
 use crate::board::Board;
 use crate::choose::Refusals;
 use crate::filter::Reason;
+use crate::service::Service;
 use jaco_model::spec::{PlacementPolicy, ServiceSpec};
 use jaco_model::{ErrorCode, Fault};
 use std::collections::BTreeMap;
@@ -12,11 +13,7 @@ const NODES_NAMED: usize = 50;
 
 /// The reason of a slot that no node takes.
 pub(crate) fn unplaced(spec: &ServiceSpec, board: &Board<'_>, refusals: &Refusals<'_>) -> Fault {
-    let n_nodes = refusals.len();
-    let message = match n_nodes {
-        1 => "the one node it may use does not fit".to_owned(),
-        _ => format!("0 of {n_nodes} nodes fit"),
-    };
+    let message = format!("0 of {} nodes fit", refusals.len());
     let mut fault = Fault::new(code(spec, refusals), message);
     let missing = missing_hosts(spec, board);
     if fault.code == ErrorCode::CannotSatisfyHostPlacement {
@@ -35,6 +32,16 @@ pub(crate) fn unplaced(spec: &ServiceSpec, board: &Board<'_>, refusals: &Refusal
         fault = fault.with("others", groups.join(", "));
     }
     fault
+}
+
+/// The reason of a slot whose instance serves and may not be taken away for its successor.
+pub(crate) fn held(service: &Service<'_>, unavailable: u32) -> Fault {
+    let ready = service.slots.iter().filter(|slot| slot.is_ready()).count();
+    let wanted = service.n_wanted;
+    let message = format!(
+        "held: {ready} of {wanted} replicas are ready and at most {unavailable} may be away"
+    );
+    Fault::new(ErrorCode::Unschedulable, message).with("reason", "rollout_invariant_hold")
 }
 
 fn code(spec: &ServiceSpec, refusals: &Refusals<'_>) -> ErrorCode {

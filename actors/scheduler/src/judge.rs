@@ -71,6 +71,8 @@ impl Phase {
 pub(crate) struct Limits {
     pub(crate) monitor: Millis,
     pub(crate) start_limit: Millis,
+    /// Whether another instance serves until this one takes over.
+    pub(crate) takes_over: bool,
     /// Whether an instance that serves again is judged by that alone. A paused rollout has nothing
     /// to decide any more and completes once its replicas have recovered.
     pub(crate) forgiving: bool,
@@ -78,9 +80,10 @@ pub(crate) struct Limits {
 
 /// Judges an instance that was placed by the rollout at hand.
 pub(crate) fn judge(instance: &Instance, watch: Watch, limits: Limits, now: Mono) -> Verdict {
-    let Limits { monitor, start_limit, forgiving } = limits;
+    let Limits { monitor, start_limit, takes_over, forgiving } = limits;
     let status = &instance.status;
-    if status.state == InstanceState::Completed || stood_before(status, monitor) {
+    let may_rest = status.state.is_ready() || !takes_over;
+    if status.state == InstanceState::Completed || (may_rest && stood_before(status, monitor)) {
         return Verdict::Proven;
     }
     let recovered = forgiving && status.state.is_ready();

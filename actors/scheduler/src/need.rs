@@ -1,10 +1,11 @@
 //! What one replica asks of its node: amounts, host ports, volumes and company.
 
 use jaco_model::ServiceName;
+use jaco_model::entity::{Deployment, Instance};
 use jaco_model::spec::{
-    DeploymentSpec, Isolation, MountKind, NetworkMode, PortMode, Protocol, ServiceMode,
-    ServiceSpec, VolumeSpec,
+    DeploymentSpec, Isolation, MountKind, NetworkMode, PortMode, Protocol, ServiceSpec, VolumeSpec,
 };
+use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -68,18 +69,60 @@ impl PortClaim {
     }
 }
 
-/// The ports that Docker publishes for each replica: those in host mode, and those of a service
-/// that has one replica, which needs no balancing.
-pub(crate) fn docker_ports(spec: &ServiceSpec) -> Vec<PortClaim> {
-    let single = matches!(spec.mode, ServiceMode::Replicated { replicas: 0 | 1 });
-    let through_docker = |mode: PortMode| mode == PortMode::Host || single;
-    let published = spec.ports.iter().filter(|port| through_docker(port.mode));
-    published
-        .filter_map(|port| {
-            let (protocol, address) = (port.protocol, port.host_ip);
-            Some(PortClaim { protocol, port: port.published?, address })
-        })
-        .collect()
+/// A service of one revision, as its instances weigh on a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weight<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) plan: &'a DeploymentSpec,
+    pub(crate) spec: &'a ServiceSpec,
+}
+
+impl<'a> Weight<'a> {
+    /// That of an instance; `None` once its revision is lost.
+    pub(crate) fn of(state: &'a State, instance: &Instance) -> Option<Weight<'a>> {
+        let deployment = state.deployments.get(&instance.deployment)?;
+        let record = state.revision(&instance.deployment, instance.revision)?;
+        let spec = record.spec.services.get(&instance.service)?;
+        Some(Weight { state, deployment, plan: &record.spec, spec })
+    }
+
+    pub(crate) fn amounts(&self) -> Amounts {
+        Amounts::of(self.spec)
+    }
+
+    /// The ports that Docker publishes: those in host mode, and all of a service that has one
+    /// replica, on a node or in all, and so needs no balancing.
+    pub(crate) fn ports(&self) -> Vec<PortClaim> {
+        let spec = self.spec;
+        if spec.ports.is_empty() || spec.container.network_mode != NetworkMode::Networks {
+            return Vec::new();
+        }
+        let wanted = self.state.wanted_replicas(self.deployment, spec);
+        let alone = wanted.is_none_or(|wanted| wanted <= 1);
+        let by_docker = spec.ports.iter().filter(|port| alone || port.mode == PortMode::Host);
+        by_docker
+            .filter_map(|port| {
+                let (protocol, address) = (port.protocol, port.host_ip);
+                Some(PortClaim { protocol, port: port.published?, address })
+            })
+            .collect()
+    }
+
+    /// The volumes whose data lives on one node, once each.
+    pub(crate) fn local_volumes(&self) -> Vec<&'a VolumeSpec> {
+        let mut seen = BTreeSet::new();
+        mounted_volumes(self.spec)
+            .filter_map(|key| self.plan.volumes.get(key))
+            .filter(|volume| volume.is_node_local() && seen.insert(volume.name.as_str()))
+            .collect()
+    }
+
+    /// The drivers that the named volumes need.
+    pub(crate) fn volume_drivers(&self) -> BTreeSet<&'a str> {
+        let mounted = mounted_volumes(self.spec).filter_map(|key| self.plan.volumes.get(key));
+        mounted.map(|volume| volume.driver.as_str()).collect()
+    }
 }
 
 /// The engine's name for the volume of one slot.
@@ -99,27 +142,6 @@ pub(crate) fn mounted_volumes(spec: &ServiceSpec) -> impl Iterator<Item = &str> 
         | MountKind::Tmpfs { .. }
         | MountKind::Image { .. } => None,
     })
-}
-
-/// The volumes that a service mounts and whose data lives on one node, once each.
-pub(crate) fn local_volumes<'a>(
-    deployment: &'a DeploymentSpec,
-    spec: &ServiceSpec,
-) -> Vec<&'a VolumeSpec> {
-    let mut seen = BTreeSet::new();
-    mounted_volumes(spec)
-        .filter_map(|key| deployment.volumes.get(key))
-        .filter(|volume| volume.is_node_local() && seen.insert(volume.name.as_str()))
-        .collect()
-}
-
-/// The volume drivers that a service's named volumes need.
-pub(crate) fn volume_drivers<'a>(
-    deployment: &'a DeploymentSpec,
-    spec: &'a ServiceSpec,
-) -> BTreeSet<&'a str> {
-    let mounted = mounted_volumes(spec).filter_map(|key| deployment.volumes.get(key));
-    mounted.map(|volume| volume.driver.as_str()).collect()
 }
 
 /// Services whose namespaces this one joins: its replicas run beside theirs.

@@ -135,11 +135,18 @@ impl<'a> Pass<'a> {
         self.rollouts.get(key).or_else(|| self.state.rollouts.get(key).map(shared))
     }
 
-    /// Writes a rollout unless it is as it was.
-    pub(crate) fn set_rollout(&mut self, rollout: Rollout) {
+    /// How many steps there are so far.
+    pub(crate) fn n_steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Writes a rollout unless it is as it was. It goes before the steps that it leads to, so that
+    /// a batch that is cut in two never has instances older than their rollout.
+    pub(crate) fn set_rollout(&mut self, place: usize, rollout: Rollout) {
         let key = (rollout.deployment.clone(), rollout.service.clone());
         if self.rollout(&key) != Some(&rollout) {
-            self.push(Step::SetRollout { rollout: rollout.clone() });
+            self.unsettled = true;
+            self.steps.insert(place, Step::SetRollout { rollout: rollout.clone() });
             self.rollouts.insert(key, rollout);
         }
     }

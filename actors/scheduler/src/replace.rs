@@ -5,9 +5,11 @@
 //! ready replica away below the service's floor; all steps share one budget.
 
 use crate::depends;
+use crate::explain;
 use crate::judge::Verdict;
 use crate::pass::Pass;
 use crate::place::Beside;
+use crate::rollout::is_on_trial;
 use crate::service::Service;
 use crate::slots::SlotView;
 use jaco_model::entity::{Rollout, RolloutState};
@@ -71,10 +73,22 @@ impl<'a> Pass<'a> {
             return;
         }
         let open = service.slots.iter().filter(|slot| is_open(service, rollout, slot)).count();
-        let undone = service.slots.iter().filter(|slot| !is_done(slot)).count();
-        let undone = u32::try_from(undone).unwrap_or(u32::MAX);
-        rollout.total = rollout.total.max(undone);
-        rollout.done = rollout.total - undone;
+        let count = |test: &dyn Fn(&SlotView<'a>) -> bool| {
+            let n_slots = service.slots.iter().filter(|slot| test(slot)).count();
+            u32::try_from(n_slots).unwrap_or(u32::MAX)
+        };
+        // Slots may have been added since it began.
+        let concerned = |slot: &SlotView<'a>| match slot.current {
+            Some(current) => is_on_trial(slot, current, rollout),
+            None => !slot.lost,
+        };
+        let (concerned, undone) = (count(&concerned), count(&|slot| !is_done(slot)));
+        rollout.total = rollout.total.max(concerned);
+        // What was done stays done: a new leader watches young instances once more, and a node
+        // that is away says nothing about what was done there.
+        if !service.slots.iter().any(|slot| slot.lost) {
+            rollout.done = rollout.done.max(rollout.total.saturating_sub(undone));
+        }
         if open == 0 {
             rollout.state = RolloutState::Completed;
             rollout.reason = None;
@@ -94,6 +108,11 @@ impl<'a> Pass<'a> {
             .filter(|index| is_candidate(service, rollout, &service.slots[*index]))
             .collect();
         candidates.sort_by_key(|index| service.slots[*index].old_is_ready());
+        for index in &candidates {
+            // Whoever has to wait for its turn keeps the reason that its last try gave.
+            let slot = &mut service.slots[*index];
+            slot.why = slot.known_reason();
+        }
         if candidates.is_empty()
             || !depends::level_reached(self, service.deployment, service.record, service.spec)
             || self.pauses(service, rollout, policy)
@@ -137,6 +156,7 @@ impl<'a> Pass<'a> {
         slot: usize,
         policy: &UpdatePolicy,
     ) -> bool {
+        service.slots[slot].why = None;
         if policy.order == UpdateOrder::StartFirst {
             match self.find_node(service, slot, Beside::Present) {
                 Ok(node)
@@ -162,7 +182,7 @@ impl<'a> Pass<'a> {
         let old = service.slots[slot].outdated.last().map(|old| old.node.clone());
         let old_node = old.and_then(|old| self.board().index_of(&old));
         old_node != Some(node)
-            && !crate::need::docker_ports(service.spec).is_empty()
+            && !service.weight(self.state).ports().is_empty()
             && self.find_node(service, slot, Beside::Gone).ok() == old_node
     }
 
@@ -183,6 +203,12 @@ impl<'a> Pass<'a> {
         };
         let is_ready = service.slots[slot].is_ready();
         if is_ready && !service.take_ready(unavailable) {
+            // While others are on their way this is a matter of time and needs no new words.
+            let moving = service.slots.iter().any(|slot| is_in_flight(slot) || is_next(slot));
+            service.slots[slot].why = match moving {
+                true => service.slots[slot].known_reason(),
+                false => Some(explain::held(service, unavailable)),
+            };
             return false;
         }
         let view = &mut service.slots[slot];
@@ -215,6 +241,11 @@ fn is_candidate(service: &Service<'_>, rollout: &Rollout, slot: &SlotView<'_>) -
         && slot.leaving.is_empty()
         && !slot.lost
         && !slot.was_tried(&service.wanted, rollout.started_at)
+}
+
+/// Whether the slot is empty and this pass fills it.
+fn is_next(slot: &SlotView<'_>) -> bool {
+    slot.is_empty() && slot.replica.is_none_or(|replica| replica.waiting.is_none())
 }
 
 fn is_in_flight(slot: &SlotView<'_>) -> bool {

@@ -28,9 +28,10 @@ impl<'a> Pass<'a> {
             Some(rollout) if !must_begin(service, &rollout) => rollout,
             before => self.begin(service, before),
         };
+        let place = self.n_steps();
         if rollout.state == RolloutState::Aborted {
             self.ask_for_rollback(service, &mut rollout);
-            self.set_rollout(rollout);
+            self.set_rollout(place, rollout);
             return;
         }
         self.judge_slots(service, &rollout);
@@ -42,12 +43,12 @@ impl<'a> Pass<'a> {
             self.fail(service, &mut rollout, policy, fault);
         }
         if rollout.state == RolloutState::Aborted {
-            self.set_rollout(rollout);
+            self.set_rollout(place, rollout);
             return;
         }
         self.resolve_pairs(service);
         self.advance(service, &mut rollout, policy);
-        self.set_rollout(rollout);
+        self.set_rollout(place, rollout);
     }
 
     fn begin(&mut self, service: &Service<'a>, before: Option<Rollout>) -> Rollout {
@@ -72,7 +73,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Judges the instances that this rollout made.
+    /// Judges the instances that still have to prove themselves.
     fn judge_slots(&mut self, service: &mut Service<'a>, rollout: &Rollout) {
         if rollout.state == RolloutState::Completed {
             return;
@@ -80,7 +81,7 @@ impl<'a> Pass<'a> {
         let (monitor, start_limit) = (policy(service, rollout).monitor, service.spec.start_limit);
         let forgiving = rollout.state == RolloutState::Paused;
         for slot in &mut service.slots {
-            let Some(instance) = slot.current.filter(|i| i.created_at >= rollout.started_at) else {
+            let Some(instance) = slot.current.filter(|i| is_on_trial(slot, i, rollout)) else {
                 continue;
             };
             if slot.lost {
@@ -88,7 +89,8 @@ impl<'a> Pass<'a> {
                 continue;
             }
             let watch = self.timers.watch(&self.before, instance, self.now.mono);
-            let limits = Limits { monitor, start_limit, forgiving };
+            let takes_over = slot.old_is_ready();
+            let limits = Limits { monitor, start_limit, takes_over, forgiving };
             slot.verdict = judge(instance, watch, limits, self.now.mono);
             if let Verdict::Waiting { until: Some(until) } = slot.verdict {
                 self.look_again(until);
@@ -208,6 +210,18 @@ fn must_begin(service: &Service<'_>, known: &Rollout) -> bool {
             slots().any(unheard) && !slots().any(heard)
         }
     }
+}
+
+/// Whether an instance still has to prove itself: this rollout made it, it never served, or it is
+/// to take over from another one. What served before and is merely kept is not judged.
+pub(crate) fn is_on_trial(slot: &SlotView<'_>, current: &Instance, rollout: &Rollout) -> bool {
+    let status = &current.status;
+    let never_served = !status.state.is_ready()
+        && status.last_health_at.is_none()
+        && !status.history.iter().any(|step| step.to.is_ready());
+    let newest = slot.outdated.iter().all(|old| old.id.generation < current.id.generation);
+    let takes_over = !slot.outdated.is_empty() && (newest || !status.state.is_ready());
+    current.created_at >= rollout.started_at || never_served || takes_over
 }
 
 fn too_many(rollout: &Rollout, policy: &UpdatePolicy) -> bool {

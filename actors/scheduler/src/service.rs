@@ -3,13 +3,14 @@
 use crate::board::NodeIndex;
 use crate::choose::Site;
 use crate::depends;
+use crate::need::Weight;
 use crate::pass::Pass;
 use crate::slots::{SlotView, Wanted};
 use jaco_model::command::Step;
 use jaco_model::entity::{Deployment, Instance, RevisionRecord};
 use jaco_model::spec::ServiceSpec;
 use jaco_model::{Fault, InstanceId, name};
-use jaco_state::ServiceKey;
+use jaco_state::{ServiceKey, State};
 use std::sync::Arc;
 
 /// One service of a deployment's current revision.
@@ -22,6 +23,8 @@ pub(crate) struct Service<'a> {
     pub(crate) wanted: Wanted<'a>,
     /// Slots in order, without those that are being removed.
     pub(crate) slots: Vec<SlotView<'a>>,
+    /// Slots that go as soon as the floor lets them; they still fill their nodes.
+    pub(crate) surplus: Vec<SlotView<'a>>,
     /// How many slots there should be.
     pub(crate) n_wanted: u32,
     /// Ready slots beyond the wanted number; what operations may take away is this plus what
@@ -53,7 +56,19 @@ impl<'a> Service<'a> {
         let ready = slots.iter().filter(|slot| slot.is_ready()).count();
         let spare = i64::try_from(ready).unwrap_or(i64::MAX) - i64::from(n_wanted);
         let wanted = Wanted { hash, placed_after: replaced };
-        Service { key, deployment, record, spec, wanted, slots, n_wanted, spare, site: None }
+        let surplus = Vec::new();
+        Service {
+            key,
+            deployment,
+            record,
+            spec,
+            wanted,
+            slots,
+            surplus,
+            n_wanted,
+            spare,
+            site: None,
+        }
     }
 
     /// Takes one ready slot away if at least the wanted number without `unavailable` stay.
@@ -63,13 +78,20 @@ impl<'a> Service<'a> {
         allowed
     }
 
+    /// What each of its new instances asks of a node.
+    pub(crate) fn weight(&self, state: &'a State) -> Weight<'a> {
+        let (deployment, spec) = (self.deployment, self.spec);
+        Weight { state, deployment, plan: &self.record.spec, spec }
+    }
+
     /// The site and the board it was made for; both are built on first use.
     pub(crate) fn site<'s>(&'s mut self, pass: &mut Pass<'a>) -> &'s mut Site<'a> {
+        let weight = self.weight(pass.state);
         let board = pass.board();
-        let (record, spec, slots) = (self.record, self.spec, &self.slots);
+        let (slots, surplus) = (&self.slots, &self.surplus);
         self.site.get_or_insert_with(|| {
-            let mut site = Site::new(board, &record.spec, spec);
-            for slot in slots {
+            let mut site = Site::new(board, weight);
+            for slot in slots.iter().chain(surplus) {
                 for instance in slot.staying().filter(|_| !slot.retired) {
                     if let Some(node) = board.index_of(&instance.node) {
                         site.count(&slot.slot, node);
@@ -102,15 +124,14 @@ impl<'a> Pass<'a> {
 
     /// Gives a slot its next generation on a node.
     pub(crate) fn place(&mut self, service: &mut Service<'a>, slot: usize, node: NodeIndex) {
-        let (record, spec) = (service.record, service.spec);
+        let (weight, revision) = (service.weight(self.state), service.record.number);
         let view = &mut service.slots[slot];
         view.placed = true;
         let generation = jaco_model::Generation(view.generation.0.saturating_add(1));
         let board = self.board();
-        board.place(node, &record.spec, spec, &view.id, &view.slot);
+        board.place(node, &weight, &view.id, &view.slot);
         let id = board.rooms()[node].node.id.clone();
-        let step =
-            Step::Place { replica: view.id.clone(), generation, node: id, revision: record.number };
+        let step = Step::Place { replica: view.id.clone(), generation, node: id, revision };
         if let Some(site) = &mut service.site {
             site.count(&view.slot, node);
         }

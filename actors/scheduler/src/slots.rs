@@ -99,6 +99,11 @@ impl<'a> SlotView<'a> {
         self.outdated.iter().copied().chain(self.current)
     }
 
+    /// The reason for its waiting that is in the state.
+    pub(crate) fn known_reason(&self) -> Option<Fault> {
+        self.replica.and_then(|replica| replica.waiting.clone())
+    }
+
     /// Whether nothing is or will be running in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.current.is_none() && self.outdated.is_empty() && !self.placed

@@ -4,12 +4,15 @@
 //! outputs. Commands of one block run in order, and only `pass`, `settle`, `show` and refusals
 //! print.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod world;
 
 use jaco_model::command::{Command, RestartTarget};
 use jaco_model::entity::{InstanceState, NodeStatus};
 use jaco_model::spec::DeploymentSpec;
-use jaco_model::{InstanceId, ReplicaId, Revision, ServiceName};
+use jaco_model::{InstanceId, NodeName, ReplicaId, Revision, ServiceName};
+use jaco_scheduler::Preview;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -116,6 +119,7 @@ impl Story {
                 self.world.converge();
                 world::describe(&self.world, &self.world.commands[from..])
             }
+            "plan" => self.plan(&words),
             "show" => self.show(),
             other => panic!("no such command: {other}"),
         }
@@ -170,6 +174,35 @@ impl Story {
         });
         self.world.report(&id, state, fault, restarts);
         String::new()
+    }
+
+    /// What applying the spec would do; the words are nodes to leave out.
+    fn plan(&self, without: &[&str]) -> String {
+        let without_nodes = without.iter().map(|name| NodeName::new(*name)).collect();
+        let preview = Preview { wish: world::wish(self.spec.clone()), without_nodes };
+        let view = match jaco_scheduler::preview(&self.world.state, &preview) {
+            Ok(view) => view,
+            Err(fault) => return format!("refused: {fault}\n"),
+        };
+        let mut text = format!("revision {} -> {}\n", view.from_revision, view.to_revision);
+        for change in &view.changes {
+            let to = change.to_host.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+            let host = change.host.as_deref().unwrap_or("-");
+            let order = change.order.as_deref().unwrap_or("-");
+            let why = change.reasons.join(", ");
+            let downtime = change.expected_downtime_seconds.map_or("unknown", |_| "0s");
+            let (step, action, replica) = (change.step, &change.action, &change.replica);
+            let line =
+                format!("{step} {action} {replica} on {host}{to} {order} [{why}] {downtime}");
+            writeln!(text, "{line}").unwrap();
+        }
+        for volume in &view.volumes {
+            writeln!(text, "volume {volume}").unwrap();
+        }
+        for slot in &view.unplaced {
+            writeln!(text, "unplaced {}: {:?}", slot.replica, slot.nodes).unwrap();
+        }
+        text
     }
 
     fn show(&self) -> String {

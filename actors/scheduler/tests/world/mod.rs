@@ -107,12 +107,11 @@ impl World {
 
     /// One pass on the present state; its commands are applied at once. Returns them.
     pub(crate) fn pass(&mut self) -> Vec<Command> {
-        self.now += 1_000;
         let state = Arc::new(self.state.clone());
         let input = Input::StateChanged { state, dirty: Dirty::All };
         let mut effects = self.scheduler.step(self.moment(), input);
         if effects.is_empty() {
-            self.now += 1_000;
+            self.now += 50;
             effects = self.scheduler.wake(self.moment());
         }
         self.run(effects)

@@ -87,6 +87,7 @@ fn set(deployment: &mut DeploymentSpec, service: &mut ServiceSpec, key: &str, va
         "port" => service.ports.push(port(value.parse().expect("a port"), PortMode::Host)),
         "volume" => mount(deployment, service, value),
         "after" => depend(service, value),
+        "ends" => service.restart.condition = RestartCondition::None,
         _ => set_placement(service, key, value),
     }
 }
