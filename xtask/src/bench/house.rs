@@ -48,11 +48,12 @@ impl House {
 }
 
 fn on_a_node(site: &Site, sink: &mut Sink, rest: Duration) -> Result<()> {
-    for figure in proposals(site)? {
-        sink.put(&figure)?;
-    }
     sink.put(&apply(site)?)?;
     for figure in at_rest(site, rest)? {
+        sink.put(&figure)?;
+    }
+    // Last: the answers kept for retries of so many changes take memory for a while.
+    for figure in proposals(site)? {
         sink.put(&figure)?;
     }
     Ok(())
