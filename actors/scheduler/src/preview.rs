@@ -288,9 +288,17 @@ impl Future {
     fn unplaced(&self) -> Vec<UnplacedView> {
         let waiting = self.state.replicas.values().filter(|slot| slot.deployment == self.name);
         let no_node = |fault: &&Fault| fault.code != ErrorCode::DependsOnUnmet;
+        let names: BTreeSet<&str> =
+            self.state.nodes.values().map(|node| node.name.as_str()).collect();
+        let by_node = |(name, _): &(&String, &String)| names.contains(name.as_str());
         let view = |replica: &ReplicaId, fault: &Fault| UnplacedView {
             replica: replica.to_string(),
-            nodes: fault.details.clone(),
+            nodes: fault
+                .details
+                .iter()
+                .filter(by_node)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         };
         waiting
             .filter_map(|slot| Some(view(&slot.id, slot.waiting.as_ref().filter(no_node)?)))
