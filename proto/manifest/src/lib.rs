@@ -16,7 +16,7 @@ mod yaml;
 
 pub use compile::{
     ALLOW_LABEL, DEFAULT_BIND_PATHS, Field, Input, Outcome, PathKind, Treatment, compile,
-    gated_fields, parse_duration, parse_size,
+    gated_fields, parse_duration,
 };
 pub use emit::emit;
 pub use load::{

@@ -2,7 +2,7 @@
 
 use super::keys::Kind;
 use figment::value::{Dict, Value};
-use jaco_manifest::{parse_duration, parse_size};
+use jaco_manifest::parse_duration;
 
 /// Reads one scalar, or the comma-separated form of a list or map that variables and defaults
 /// use.
@@ -82,9 +82,24 @@ fn duration(text: &str, low: u64, high: u64) -> Result<Value, String> {
     Err(format!("expected a duration from {low} to {high}"))
 }
 
-/// Stored as bytes.
+/// Stored as bytes. Unlike in compose files, where every unit is a power of 1024, `MB` is 10^6
+/// and `MiB` is 2^20 here.
 fn size(text: &str) -> Result<Value, String> {
-    let bytes = parse_size(text).and_then(|bytes| u64::try_from(bytes).ok());
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("", 1),
+    ];
+    let bytes = UNITS.iter().find_map(|(unit, factor)| {
+        let number = text.strip_suffix(unit)?.trim_end();
+        number.parse::<u64>().ok()?.checked_mul(*factor)
+    });
     bytes.map(Value::from).ok_or_else(|| "expected a size such as 10MB or 2GiB".to_owned())
 }
 
@@ -185,6 +200,14 @@ mod tests {
             let error = text(kind, value).unwrap_err();
             assert!(error.contains(part), "{value}: {error}");
         }
+    }
+
+    #[test]
+    fn sizes_know_both_families_of_units() {
+        for (written, bytes) in [("10MB", 10_000_000_u64), ("2 GiB", 2 << 30), ("0", 0)] {
+            assert_eq!(text(Kind::Size, written), Ok(Value::from(bytes)), "{written}");
+        }
+        assert!(text(Kind::Size, "10 apples").is_err());
     }
 
     #[test]

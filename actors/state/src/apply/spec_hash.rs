@@ -2,15 +2,15 @@
 //!
 //! It covers what makes the container: its configuration, the probes, the definitions of the
 //! networks and volumes it uses, the ports that the engine publishes, and the image's digest. The
-//! number of replicas, placement, policies and balanced ports are not in it, so changing them
+//! number of replicas, placement, policies and documented ports are not in it, so changing them
 //! replaces nothing. It is keyed because it is shown to people and must not help to guess an
 //! environment value.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jaco_model::entity::ImagePin;
 use jaco_model::spec::{
-    ContainerSpec, DeploymentSpec, MountKind, NetworkSpec, PortMode, PortSpec, ProbeSpec,
-    PullPolicy, ServiceSpec, VolumeSpec,
+    ContainerSpec, DeploymentSpec, MountKind, NetworkSpec, PortSpec, ProbeSpec, PullPolicy,
+    ServiceSpec, VolumeSpec,
 };
 use serde::Serialize;
 use sha2::Sha256;
@@ -74,8 +74,9 @@ fn definitions<'a, T>(
     names.filter_map(|name| all.get_key_value(name)).map(|(k, v)| (k.as_str(), v)).collect()
 }
 
+/// Both modes: until there are listeners of our own, the engine publishes every port.
 fn is_engine_port(port: &PortSpec) -> bool {
-    port.mode == PortMode::Host && port.published.is_some()
+    port.published.is_some()
 }
 
 /// The bytes of a hex text whose form `cluster init` has checked.

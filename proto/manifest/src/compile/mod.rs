@@ -47,7 +47,7 @@ pub use assemble::compile;
 pub use cx::Field;
 pub use mounts::PathKind;
 pub use schema::Treatment;
-pub use units::{duration as parse_duration, size as parse_size};
+pub use units::duration as parse_duration;
 
 use crate::node::Node;
 use crate::{Problem, Problems};

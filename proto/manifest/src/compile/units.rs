@@ -30,7 +30,7 @@ pub fn duration(text: &str) -> Option<Millis> {
 }
 
 /// `1g`, `512m`, `10MiB`, `1.5gb`, or bytes. Units are powers of 1024, as Docker reads them.
-pub fn size(text: &str) -> Option<i64> {
+pub(super) fn size(text: &str) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);
