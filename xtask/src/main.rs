@@ -19,6 +19,7 @@ mod lab;
 mod run;
 mod setup;
 mod site;
+mod soak;
 mod test;
 mod tidy;
 
@@ -42,6 +43,7 @@ enum Task {
     Dist(dist::Dist),
     Lab(lab::Lab),
     Setup(setup::Setup),
+    Soak(soak::Soak),
     Test(test::Test),
     Tidy(tidy::Tidy),
 }
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Task::Dist(task) => task.run(),
         Task::Lab(task) => task.run(),
         Task::Setup(task) => task.run(),
+        Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Tidy(task) => task.run(),
     };

@@ -1,6 +1,8 @@
 //! One host, one daemon, one engine.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -31,6 +33,24 @@ pub struct Cluster {
     lab: Lab,
     probe: PathBuf,
     jaco: PathBuf,
+}
+
+/// Who calls `jaco` on the host.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    host: Host,
+    jaco: PathBuf,
+    socket: PathBuf,
+}
+
+impl Caller {
+    /// A `jaco` command on the host.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.host.command(&self.jaco);
+        command.args(args).env("JACO_SOCKET", &self.socket).env_remove("JACO_OUTPUT");
+        command
+    }
 }
 
 /// Runs a test on a cluster of its own, and shows the end of the daemon's log when it fails.
@@ -110,16 +130,17 @@ impl Cluster {
         Engine::new(self.daemon.socket())
     }
 
-    /// The `jaco` binary.
+    /// A user's side of the cluster, which stays while the daemon comes and goes.
     #[must_use]
-    pub fn binary(&self) -> &PathBuf {
-        &self.jaco
+    pub fn caller(&self) -> Caller {
+        let (host, jaco) = (self.host().clone(), self.jaco.clone());
+        Caller { host, jaco, socket: self.daemon.socket() }
     }
 
     /// A `jaco` command on the host.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        self.daemon.jaco(args)
+        self.caller().command(args)
     }
 
     /// Runs `jaco`.
@@ -222,6 +243,20 @@ impl Cluster {
     pub fn get(&self, url: &str) -> Result<String> {
         let mut command = self.host().command(&self.probe);
         Ok(Run::of(command.args(["client", "get", url]))?.exits(0)?.stdout)
+    }
+
+    /// Posts to a published port of the host, from outside it.
+    ///
+    /// # Errors
+    /// When nobody listens there; the answer of the service does not matter.
+    pub fn post(&self, port: u16, path: &str) -> Result<()> {
+        let mut stream = TcpStream::connect((self.host().address(), port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let head = "HTTP/1.1\r\nHost: probe\r\nConnection: close\r\nContent-Length: 0";
+        write!(stream, "POST {path} {head}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(())
     }
 
     /// Runs the probe inside a container and gives its exit code and output.

@@ -45,7 +45,8 @@ impl Container {
     fn read(row: &Value) -> Result<Container> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let label = |name: &str| {
-            text(&row["Labels"][name]).with_context(|| format!("no label {name} on {}", row["Names"]))
+            text(&row["Labels"][name])
+                .with_context(|| format!("no label {name} on {}", row["Names"]))
         };
         let networks = row["NetworkSettings"]["Networks"].as_object();
         let address = networks.and_then(|all| all.values().find_map(|one| text(&one["IPAddress"])));

@@ -10,13 +10,15 @@ mod container;
 mod load;
 mod random;
 mod run;
+mod shape;
 mod stack;
+mod storm;
 
-
-pub use cluster::{Cluster, IMAGE, with_cluster};
+pub use cluster::{Caller, Cluster, IMAGE, with_cluster};
 pub use container::Container;
 pub use load::{Client, Watch};
 pub use random::Random;
 pub use run::Run;
+pub use shape::{has_keys, list, only};
 pub use stack::{Stack, probe, quick_update};
-
+pub use storm::{Bounds, Summary, storm};

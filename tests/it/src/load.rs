@@ -62,7 +62,7 @@ fn docker(cluster: &Cluster, args: &[&str]) -> Result<String> {
 pub struct Watch {
     /// The lowest number of ready containers.
     pub lowest: usize,
-    /// The highest number of containers, ready or not.
+    /// The highest number of running containers, ready or not.
     pub highest: usize,
     /// How often it looked.
     pub looks: usize,
@@ -98,7 +98,8 @@ impl Watch {
             all.retain(|container| container.service == service);
             let ready = all.iter().filter(|container| container.is_ready()).count();
             watch.lowest = watch.lowest.min(ready);
-            watch.highest = watch.highest.max(all.len());
+            let running = all.iter().filter(|container| container.state == "running").count();
+            watch.highest = watch.highest.max(running);
             watch.looks += 1;
             thread::park_timeout(LOOK_EVERY);
         }

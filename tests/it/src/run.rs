@@ -51,7 +51,8 @@ impl Run {
     /// # Errors
     /// When it is not exactly one document.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_str(&self.stdout).with_context(|| format!("{}\n{}", self.words, self.stdout))
+        serde_json::from_str(&self.stdout)
+            .with_context(|| format!("{}\n{}", self.words, self.stdout))
     }
 
     /// The error envelope on standard error of a call with `-o json`.
