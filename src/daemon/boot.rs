@@ -78,6 +78,7 @@ pub(crate) fn start(
     let me = Me { node: node.clone(), raft_id: loaded.marker.raft_id };
     let mut raft_config = jaco_raft_core::Config::new(me.raft_id, Seeds.seed()?);
     raft_config.tick = Duration::from_millis(config.raft_tick);
+    let catch_up_to = loaded.durable.last_command_index();
     let raft = RaftCore::new(raft_config, loaded.durable)?;
 
     let deliver_raft: DeliverRaft = {
@@ -93,11 +94,10 @@ pub(crate) fn start(
     // Set once: a daemon becomes a member once in its life.
     let _ = engine_slot.set(engine.clone());
 
-    boards.state.send_replace(Arc::new(state.clone()));
-    boards.membership.send_replace(Membership::Member { node: node.clone(), leader: None });
+    boards.membership.send_replace(Membership::CatchingUp);
     let hub = Hub::new(Parts {
         me: node.clone(),
-        member: Member::new(me, state, Seeds.seed()?),
+        member: Member::new(me, state, catch_up_to, Seeds.seed()?),
         disk,
         engine,
         boards: boards.clone(),
@@ -107,6 +107,7 @@ pub(crate) fn start(
     let host = host(config, node, cluster);
     start_scheduler(&hub, supervisor, Seeds.seed()?);
     start_runtime(&hub, supervisor, host, &runtime_mailbox, Seeds.seed()?);
+    hub.show_state();
     start_raft(&hub, supervisor, raft, &raft_mailbox);
     Ok(hub)
 }

@@ -56,8 +56,22 @@ struct Inner {
     waiting: BTreeMap<Ticket, oneshot::Sender<Result<Reply, Fault>>>,
     last_ticket: u64,
     clock: Clock,
-    /// The state that cores have not been shown yet, while their mailboxes are not linked.
+    /// Who leads, as far as this member knows.
+    leader: Option<NodeId>,
+    /// Whether a state was shown since the start.
+    is_shown: bool,
+    /// Why the member must stop, once it must.
     fatal: Option<jaco_wiring::Error>,
+}
+
+impl Inner {
+    /// Says who leads, but not before there is a state to go with it.
+    fn publish_membership(&self) {
+        if self.is_shown {
+            let (node, leader) = (self.me.clone(), self.leader.clone());
+            self.boards.membership.send_replace(Membership::Member { node, leader });
+        }
+    }
 }
 
 /// What a hub is made of.
@@ -90,6 +104,8 @@ impl Hub {
             waiting: BTreeMap::new(),
             last_ticket: 0,
             clock,
+            leader: None,
+            is_shown: false,
             fatal: None,
         };
         Hub { inner: Rc::new(RefCell::new(inner)) }
@@ -116,20 +132,11 @@ impl Hub {
         self.run(steps);
     }
 
-    /// Shows the current state to a shell that was just built.
+    /// Shows the current state to everyone, among them a shell that was just built; nothing while
+    /// the log is still being read.
     pub(crate) fn show_state(&self) {
-        let (state, links_scheduler, links_runtime) = {
-            let inner = self.inner.borrow();
-            let state = Arc::new(inner.member.state().clone());
-            (state, inner.links.scheduler.clone(), inner.links.runtime.clone())
-        };
-        if let Some(scheduler) = links_scheduler {
-            let dirty = jaco_scheduler::Dirty::All;
-            push(&scheduler, jaco_scheduler::Input::StateChanged { state: state.clone(), dirty });
-        }
-        if let Some(runtime) = links_runtime {
-            push(&runtime, jaco_runtime_core::Input::StateChanged(state));
-        }
+        let steps = self.inner.borrow().member.show();
+        self.run(steps);
     }
 
     /// Takes the steps in order. A delivery only fills a mailbox, so this never recurses.
@@ -165,10 +172,14 @@ impl Hub {
                     let _ = waiting.send(answer);
                 }
             }
-            Io::Publish { state, events } => publish(&inner.boards, state, &events),
+            Io::Publish { state, events } => {
+                publish(&inner.boards, state, &events);
+                inner.is_shown = true;
+                inner.publish_membership();
+            }
             Io::PublishLeader(leader) => {
-                let node = inner.me.clone();
-                inner.boards.membership.send_replace(Membership::Member { node, leader });
+                inner.leader = leader;
+                inner.publish_membership();
             }
             // A single member has no peers: there is nobody to send to or to complain about.
             Io::Send(messages) => tracing::debug!(count = messages.len(), "no peers to send to"),
@@ -180,7 +191,7 @@ impl Hub {
     /// Why the member must stop, once it must.
     fn broken(&self) -> Result<(), Broken> {
         match self.inner.borrow_mut().fatal.take() {
-            Some(error) => Err(Broken(jaco_model_chain(&error))),
+            Some(error) => Err(Broken(crate::daemon::logging::chain(&error))),
             None => Ok(()),
         }
     }
@@ -188,17 +199,6 @@ impl Hub {
     fn now(&self) -> jaco_kit_core::Now {
         self.inner.borrow().clock.now()
     }
-}
-
-/// An error with its causes, for a log line.
-fn jaco_model_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Shows a new state to all watchers and mirrors the audit log to the log stream.

@@ -1,11 +1,11 @@
 //! `cargo xtask soak`: the storm of kills, for as long as one likes.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use argh::FromArgs;
-use jaco_it::{Storm, with_cluster};
-use serde_json::json;
+use jaco_it::{Bounds, storm, with_cluster};
 
 /// kill -9 the daemon at random moments while changes run, and check that nothing is lost.
 #[derive(Debug, FromArgs)]
@@ -13,7 +13,10 @@ use serde_json::json;
 pub(crate) struct Soak {
     /// kills (default 200)
     #[argh(option, default = "200")]
-    kills: u64,
+    kills: u32,
+    /// minutes after which it ends early (default 60)
+    #[argh(option, default = "60")]
+    minutes: u64,
     /// seed of every moment and choice (default 1)
     #[argh(option, default = "1")]
     seed: u64,
@@ -22,24 +25,12 @@ pub(crate) struct Soak {
 impl Soak {
     pub(crate) fn run(self) -> Result<ExitCode> {
         jaco_lab::ensure_tools()?;
-        let storm = Storm { kills: self.kills, seed: self.seed };
-        let mut done = None;
+        let length = Duration::from_secs(60 * self.minutes);
         with_cluster("soak", |cluster| {
-            done = Some(storm.run(cluster)?);
+            let bounds = Bounds { kills: self.kills, length, seed: self.seed };
+            println!("{}", storm(cluster, bounds)?.json());
             Ok(())
         })?;
-        let report = done.unwrap_or_default();
-        println!(
-            "{}",
-            json!({
-                "kills": report.kills,
-                "applies": report.applies,
-                "acknowledged": report.acknowledged,
-                "lost": 0,
-                "looks": report.looks,
-                "seed": self.seed,
-            })
-        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -23,6 +23,8 @@ pub type LogStream = Pin<Box<dyn Stream<Item = Result<LogLine, Fault>> + Send>>;
 pub enum Membership {
     /// No marker file: `cluster init` comes first.
     Uninitialized,
+    /// A member that does not yet know again all that it knew before it was restarted.
+    CatchingUp,
     /// A member.
     Member {
         /// This node.

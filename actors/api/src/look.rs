@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::Membership;
 use crate::rows;
-use crate::server::Api;
+use crate::server::{Api, catching_up};
 use crate::stream::ndjson;
 use crate::target::{Target, known_deployment};
 use actix_web::web::{Data, Path, Query};
@@ -39,13 +39,17 @@ pub(crate) async fn no_such_call(request: HttpRequest) -> Answer<HttpResponse> {
 }
 
 /// `GET /v1/cluster`; answers before `cluster init` as well.
-pub(crate) async fn cluster(api: Data<Api>) -> HttpResponse {
+pub(crate) async fn cluster(api: Data<Api>) -> Answer<HttpResponse> {
     let membership = api.backend.membership().borrow().clone();
-    let Membership::Member { leader, .. } = membership else {
-        return HttpResponse::Ok().json(ClusterView::default());
+    let leader = match membership {
+        Membership::Uninitialized => {
+            return Ok(HttpResponse::Ok().json(ClusterView::default()));
+        }
+        Membership::CatchingUp => return Err(catching_up()),
+        Membership::Member { leader, .. } => leader,
     };
     let state = api.backend.state().borrow().clone();
-    HttpResponse::Ok().json(cluster_view(&state, leader.as_ref()))
+    Ok(HttpResponse::Ok().json(cluster_view(&state, leader.as_ref())))
 }
 
 fn cluster_view(state: &State, leader: Option<&NodeId>) -> ClusterView {

@@ -100,6 +100,7 @@ impl Api {
         match *self.backend.membership().borrow() {
             Membership::Member { .. } => Ok(()),
             Membership::Uninitialized => Err(uninitialized()),
+            Membership::CatchingUp => Err(catching_up()),
         }
     }
 
@@ -114,6 +115,13 @@ impl Api {
         };
         Ok(self.backend.propose(envelope).await?)
     }
+}
+
+/// An answer from an older state would deny what was acknowledged before the restart.
+pub(crate) fn catching_up() -> Refusal {
+    Fault::new(ErrorCode::NoLeader, "the daemon has just started and reads its log")
+        .with("retry_after", 1)
+        .into()
 }
 
 fn uninitialized() -> Refusal {

@@ -32,6 +32,10 @@ pub struct Member {
     /// Upper half of the request ids of this process's own commands; random per start.
     session: u64,
     leads: bool,
+    /// The last entry that was durable at the start. An older state must not be shown to anybody:
+    /// a reader would miss what was acknowledged, the runtime would take newer containers for
+    /// orphans.
+    catch_up_to: u64,
 }
 
 /// Who waits for a proposal.
@@ -43,15 +47,26 @@ enum Origin {
 }
 
 impl Member {
-    /// A member whose state is that of its newest snapshot. `session` is random per start.
-    pub fn new(me: Me, state: State, session: u64) -> Member {
-        let ops = OpIds::default();
-        Member { me, state, ops, pending: BTreeMap::new(), session, leads: false }
+    /// A member whose state is that of its newest snapshot, and whose log holds commands up to
+    /// `catch_up_to`. `session` is random per start.
+    pub fn new(me: Me, state: State, catch_up_to: u64, session: u64) -> Member {
+        let (ops, pending) = (OpIds::default(), BTreeMap::new());
+        Member { me, state, ops, pending, session, leads: false, catch_up_to }
+    }
+
+    /// Whether the state holds everything that was durable at the start.
+    pub fn has_caught_up(&self) -> bool {
+        self.state.applied_index >= self.catch_up_to
     }
 
     /// The state as of the last applied entry.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Shows the state as it is; nothing while it is older than what was known before the start.
+    pub fn show(&self) -> Vec<Step> {
+        self.publish(vec![Event::ClusterChanged])
     }
 
     /// Asserts the invariants of the state machine.
@@ -188,6 +203,7 @@ impl Member {
         match decode_state(index, data) {
             Ok(state) => {
                 self.state = state;
+                self.catch_up_to = 0;
                 self.publish(vec![Event::ClusterChanged])
             }
             Err(error) => vec![Step::Io(Io::Fatal(error))],
@@ -210,9 +226,14 @@ impl Member {
                     return steps;
                 }
             };
+            let is_replayed = !self.has_caught_up();
             let Applied { result, events: changed } =
                 jaco_state::apply(&mut self.state, index, &envelope);
-            events.extend(changed);
+            // What is replayed was news in an earlier life.
+            events.extend(changed.into_iter().filter(|_| !is_replayed));
+            if is_replayed && self.has_caught_up() {
+                events.push(Event::ClusterChanged);
+            }
             if let Some(origin) = op.and_then(|op| self.pending.remove(&op)) {
                 steps.push(answer(origin, result));
             }
@@ -224,6 +245,9 @@ impl Member {
     }
 
     fn publish(&self, events: Vec<Event>) -> Vec<Step> {
+        if !self.has_caught_up() {
+            return Vec::new();
+        }
         let state = Arc::new(self.state.clone());
         let dirty = dirty(&events);
         vec![

@@ -5,7 +5,9 @@ use jaco_model::command::{Command, Envelope, InitCluster};
 use jaco_model::entity::{Node, NodeFacts, NodeStatus};
 use jaco_model::{ClusterId, ErrorCode, Identity, NodeId, NodeName, RequestId, WallMs};
 use jaco_raft_core::eraftpb::HardState;
-use jaco_raft_core::{Config, DurableLog, Members, Position, RaftCore, SnapshotMeta};
+use jaco_raft_core::{
+    Committed, Config, DurableLog, Members, Payload, Position, RaftCore, SnapshotMeta,
+};
 use jaco_runtime_core::{Host, RuntimeCore, Settings};
 use jaco_scheduler::Scheduler;
 use jaco_state::State;
@@ -35,10 +37,10 @@ impl World {
     fn new() -> World {
         let mut state = State::default();
         let init = init();
-        jaco_state::apply(&mut state, FIRST.index, &init).result.unwrap();
+        jaco_state::apply(&mut state, FIRST.index, &init).result.expect("init is accepted");
         let members = Members { voters: vec![RAFT_ID], learners: Vec::new() };
-        let image = encode_state(&state, FIRST, &members).unwrap();
-        let state = decode_state(FIRST.index, &image).unwrap();
+        let image = encode_state(&state, FIRST, &members).expect("it encodes");
+        let state = decode_state(FIRST.index, &image).expect("it decodes");
         let durable = DurableLog {
             hard_state: HardState { term: 1, vote: 0, commit: 1 },
             snapshot: SnapshotMeta { at: FIRST, members: members.clone() },
@@ -50,8 +52,8 @@ impl World {
         World {
             now: 0,
             published: Arc::new(state.clone()),
-            member: Member::new(me, state, 99),
-            raft: RaftCore::new(Config::new(RAFT_ID, 1), durable).unwrap(),
+            member: Member::new(me, state, FIRST.index, 99),
+            raft: RaftCore::new(Config::new(RAFT_ID, 1), durable).expect("the log is valid"),
             scheduler: Scheduler::new(1),
             runtime: RuntimeCore::new(host(), Settings::default(), 1),
             steps: VecDeque::new(),
@@ -271,4 +273,34 @@ fn a_member_with_nothing_to_do_writes_nothing() {
     let before = world.member.state().applied_index;
     world.run(120_000);
     assert_eq!(world.member.state().applied_index, before);
+}
+
+/// Steps that show the state to somebody.
+fn shown(steps: &[Step]) -> usize {
+    let shows = |step: &&Step| {
+        matches!(step, Step::Io(Io::Publish { .. }))
+            || matches!(step, Step::Deliver(to) if !matches!(**to, Delivery::Raft(_)))
+    };
+    steps.iter().filter(shows).count()
+}
+
+#[test]
+fn a_restarted_member_shows_nothing_older_than_what_it_had_acknowledged() {
+    let mut state = State::default();
+    jaco_state::apply(&mut state, FIRST.index, &init()).result.unwrap();
+    let me = Me { node: node_id(), raft_id: RAFT_ID };
+    let mut member = Member::new(me, state, 5, 99);
+    assert_eq!(shown(&member.show()), 0);
+    let mut entry = |index| {
+        let envelope = Envelope { request_id: RequestId(u128::from(index)), ..init() };
+        let committed = Committed {
+            index,
+            term: 2,
+            op: None,
+            payload: Payload::Command(jaco_wiring::encode(&envelope).unwrap()),
+        };
+        shown(&member.from_raft(jaco_raft_core::Effect::Apply(vec![committed])))
+    };
+    assert_eq!(entry(3), 0, "replayed");
+    assert_eq!(entry(5), 3, "to watchers, the scheduler and the runtime");
 }

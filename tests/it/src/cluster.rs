@@ -156,7 +156,7 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub fn json(&self, args: &[&str]) -> Result<Run> {
-        self.jaco(&[args, &["-o", "json"]].concat())
+        self.jaco(&[&["-o", "json"], args].concat())
     }
 
     /// The answer of `jaco … -o json`, which must succeed.

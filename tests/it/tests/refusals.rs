@@ -84,7 +84,7 @@ fn refused_manifests_leave_nothing_behind() -> Result<()> {
             ensure!(answer.status == 400, "{body:?}: {}", answer.status);
         }
         let now = (c.raft_index()?, c.containers("shop")?, c.engine().get("/networks")?);
-        ensure!(now == before, "something was left behind");
+        ensure!(now == before, "something was left behind: {before:#?} {now:#?}");
         ensure!(c.engine().get("/volumes")? == volumes, "volumes were left behind");
         Ok(())
     })

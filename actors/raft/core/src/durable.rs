@@ -77,6 +77,12 @@ impl DurableLog {
         self.truncated.index + self.entries.len() as u64
     }
 
+    /// The index of the last entry that carries something; that of the snapshot if there is none.
+    pub fn last_command_index(&self) -> u64 {
+        let says = |entry: &&Entry| !entry.data.is_empty();
+        self.entries.iter().rev().find(says).map_or(self.snapshot.at.index, |entry| entry.index)
+    }
+
     /// The term at `index`, if the log still knows it.
     pub fn term(&self, index: u64) -> Option<u64> {
         if index == self.truncated.index {
