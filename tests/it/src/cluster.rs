@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jaco_lab::{
     Artifact, Daemon, Engine, Host, Lab, LabOptions, build_binary, probe_binary, until,
 };
@@ -21,6 +22,12 @@ pub const IMAGE: &str = "jaco-probe:dev";
 
 /// Longest time until the node takes work.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long nothing is written to a log that has settled: reports wait a second for company.
+const QUIET: Duration = Duration::from_millis(1_500);
+
+/// How many such times are given to settle.
+const QUIET_TRIES: usize = 10;
 
 /// Lines of the daemon's log that a failure shows.
 const LOG_LINES: usize = 60;
@@ -194,7 +201,7 @@ impl Cluster {
         found.retain(|container| container.service == service);
         match <[Container; 1]>::try_from(found) {
             Ok([container]) => Ok(container),
-            Err(found) => anyhow::bail!("{deployment}/{service}: {found:?}"),
+            Err(found) => bail!("{deployment}/{service}: {found:?}"),
         }
     }
 
@@ -234,6 +241,23 @@ impl Cluster {
     pub fn raft_index(&self) -> Result<u64> {
         let view = self.api().get("/v1/cluster")?;
         view["raft_index"].as_u64().context("no raft_index")
+    }
+
+    /// The index of the last log entry, once nothing was written for a second.
+    ///
+    /// # Errors
+    /// When something is written all the time.
+    pub fn settled_index(&self) -> Result<u64> {
+        let mut index = self.raft_index()?;
+        for _ in 0..QUIET_TRIES {
+            thread::park_timeout(QUIET);
+            let now = self.raft_index()?;
+            if now == index {
+                return Ok(index);
+            }
+            index = now;
+        }
+        bail!("entries are written all the time; the last index is {index}")
     }
 
     /// Asks a container with a GET from inside the host.

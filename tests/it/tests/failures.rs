@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jaco_it::{Cluster, IMAGE, Stack, list, probe, quick_update, with_cluster};
+use jaco_lab::until;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -57,9 +58,11 @@ fn a_revision_that_does_not_work_is_rolled_back() -> Result<()> {
             ensure!(back["restored_revision"].as_u64().is_some(), "{answer:#}");
             ensure!(back["reason"]["code"].is_string(), "{answer:#}");
             c.ok(&["wait", "shop"])?;
-            let now = c.containers("shop")?;
-            let kept = now.iter().map(|one| &one.id).eq(&before);
-            ensure!(kept, "containers that worked were touched: {before:?} {now:#?}");
+            until("the failed revision's containers to go", SOON, || {
+                let now = ids(c)?;
+                ensure!(before.iter().all(|id| now.contains(id)), "what worked was touched");
+                Ok((now == before).then_some(()))
+            })?;
         }
         let history = c.ok(&["history", "shop"])?;
         let statuses = list(&history)?.iter().map(|row| row["status"].as_str().unwrap_or(""));
@@ -136,7 +139,8 @@ fn a_replica_that_turns_unhealthy_is_restarted() -> Result<()> {
         let sick = c.replica_until("shop-web-0", SOON, |row| row["state"] == "degraded")?;
         ensure!(sick["code"] == "unhealthy", "{sick:#}");
         let status = c.ok(&["status", "shop"])?;
-        ensure!(status["deployments"][0]["status"] == "degraded", "{status:#}");
+        let details = &status["deployments"][0]["status_details"];
+        ensure!(details["reason"] == "unhealthy", "{status:#}");
         let limit = Duration::from_secs(60);
         let well = |row: &Value| row["state"] == "running" && row["restart_count"] == 1;
         c.replica_until("shop-web-0", limit, well)?;

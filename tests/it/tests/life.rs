@@ -84,7 +84,7 @@ fn the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
         ensure!(c.get(&url)?.trim() == "blue");
     }
 
-    let index = c.raft_index()?;
+    let index = c.settled_index()?;
     let again = c.ok(&["apply", &stack.path()])?;
     ensure!(again["changed"] == false && again["revision"] == 1, "{again:#}");
     ensure!(c.raft_index()? == index, "an apply of the same files was written");

@@ -50,7 +50,7 @@ fn refused_manifests_leave_nothing_behind() -> Result<()> {
     with_cluster("refusals", |c| {
         let stack = Stack::new("shop", json!({ "services": { "web": probe(json!({})) } }))?;
         c.ok(&["apply", &stack.path()])?;
-        let before = (c.raft_index()?, c.containers("shop")?, c.engine().get("/networks")?);
+        let before = (c.settled_index()?, c.containers("shop")?, c.engine().get("/networks")?);
         let volumes = c.engine().get("/volumes")?;
         for (n, (name, case)) in cases()?.iter().enumerate() {
             let files = files(case);

@@ -99,7 +99,9 @@ fn an_engine_that_comes_back_gets_its_containers_back() -> Result<()> {
             if kill {
                 let pid = c.host().engine_pid()?.to_string();
                 ensure!(c.host().command("kill").args(["-9", &pid]).status()?.success());
-                until("the engine's end", SOON, || Ok(c.host().engine_pid().is_err().then_some(())))?;
+                until("the engine's end", SOON, || {
+                    Ok(c.host().engine_pid().is_err().then_some(()))
+                })?;
             } else {
                 c.host().stop_engine()?;
             }
