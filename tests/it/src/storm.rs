@@ -3,12 +3,12 @@
 //! One thread is the user, one looks at the engine all the time, and the caller's thread kills.
 //! What the user was told is compared with what there is; the seed makes the moments again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use jaco_lab::Engine;
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ const BUSY: &str = "busy";
 const STEADY: &str = "steady";
 /// Replicas of the steady service.
 const STEADY_REPLICAS: usize = 2;
+/// Revisions that a deployment keeps in any case.
+const KEPT: u64 = 10;
 /// Longest life of a daemon, from its start on.
 const LIFE_MS_MAX: u64 = 900;
 /// Longest time from the last kill to a settled cluster.
@@ -104,7 +106,7 @@ fn run(cluster: &mut Cluster, bounds: Bounds) -> Result<Summary> {
     let steady = Stack::new(STEADY, json!({ "services": { "web": probe(steady) } }))?;
     cluster.ok(&["apply", &steady.path()])?;
     let untouched = started(cluster)?;
-    let user = User::new(cluster.caller())?;
+    let user = User::new(cluster.caller(), cluster.api())?;
     let (engine, done) = (cluster.engine(), AtomicBool::new(false));
     let mut random = Random::new(bounds.seed);
     let mut summary = Summary { seed: bounds.seed, ..Summary::default() };
@@ -131,7 +133,7 @@ fn run(cluster: &mut Cluster, bounds: Bounds) -> Result<Summary> {
     ensure!(started(cluster)? == untouched, "the steady deployment was touched");
     summary.applies = (book.applied.len(), book.unknown_applies);
     summary.scales = (book.scales, book.unknown_scales);
-    summary.checked = book.checked;
+    summary.checked = book.found.len();
     (summary.containers, summary.looks) = seen;
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
@@ -163,18 +165,51 @@ struct Book {
     unknown_applies: usize,
     scales: usize,
     unknown_scales: usize,
-    checked: usize,
+    /// Acknowledged revisions that were found in the history.
+    found: BTreeSet<u64>,
+}
+
+impl Book {
+    /// Notes an acknowledged apply, and checks that the latest ones before it are all there: each
+    /// is looked for as long as the bounded history must hold it, over many lives of the daemon.
+    fn note(&mut self, api: &Engine, revision: u64, mark: String) -> Result<()> {
+        let earlier = self.applied.insert(revision, mark);
+        ensure!(earlier.is_none(), "revision {revision} was given to two applies");
+        let path = format!("/v1/deployments/{BUSY}/history");
+        // The daemon may have been killed since it acknowledged.
+        let Ok(history) = api.get(&path) else { return Ok(()) };
+        self.compare(&revisions(&history)?)
+    }
+
+    /// Every acknowledged revision is kept, unless the history is too short for it.
+    fn compare(&mut self, kept: &BTreeSet<u64>) -> Result<()> {
+        let newest = kept.last().copied().context("the history is empty")?;
+        let (&last, _) = self.applied.last_key_value().context("no apply")?;
+        ensure!(newest >= last, "acknowledged revision {last} is lost: {kept:?}");
+        for (&revision, _) in self.applied.range(newest.saturating_sub(KEPT - 1)..) {
+            ensure!(kept.contains(&revision), "acknowledged revision {revision} is lost: {kept:?}");
+            self.found.insert(revision);
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of a history.
+fn revisions(history: &Value) -> Result<BTreeSet<u64>> {
+    let rows = history.as_array().context("no history")?;
+    rows.iter().map(|row| row["revision"].as_u64().context("no revision")).collect()
 }
 
 /// Somebody who changes a deployment as fast as the daemon lets him.
 struct User {
     caller: Caller,
+    api: Engine,
     stack: Stack,
 }
 
 impl User {
-    fn new(caller: Caller) -> Result<User> {
-        Ok(User { caller, stack: Stack::new(BUSY, busy("none"))? })
+    fn new(caller: Caller, api: Engine) -> Result<User> {
+        Ok(User { caller, api, stack: Stack::new(BUSY, busy("none"))? })
     }
 
     fn work(&self, seed: u64, done: &AtomicBool) -> Result<Book> {
@@ -203,9 +238,7 @@ impl User {
             return may_fail(&run);
         }
         let revision = run.json()?["revision"].as_u64().context("no revision")?;
-        let earlier = book.applied.insert(revision, mark);
-        ensure!(earlier.is_none(), "revision {revision} was given to two applies");
-        Ok(())
+        book.note(&self.api, revision, mark)
     }
 
     fn scale(&self, replicas: u64, book: &mut Book) -> Result<()> {
@@ -259,6 +292,9 @@ fn watch(engine: &Engine, done: &AtomicBool) -> Result<(usize, usize)> {
     Ok((ids.len(), looks))
 }
 
+/// Revisions that are always kept (`history_limit`).
+const HISTORY: u64 = 10;
+
 /// Ids and start times of the deployment that nobody changes.
 fn started(cluster: &Cluster) -> Result<Vec<(Container, Value)>> {
     let containers = cluster.containers(STEADY)?;
@@ -273,24 +309,14 @@ fn started(cluster: &Cluster) -> Result<Vec<(Container, Value)>> {
 /// Every acknowledged apply is in the history with what was applied.
 fn nothing_is_lost(cluster: &Cluster, book: &mut Book) -> Result<()> {
     ensure!(!book.applied.is_empty(), "no apply was acknowledged");
-    let history = cluster.ok(&["history", BUSY])?;
-    let kept = history.as_array().context("no history")?.iter();
-    let kept: Vec<u64> = kept.filter_map(|row| row["revision"].as_u64()).collect();
-    let (newest, oldest) = (kept.iter().max(), kept.iter().min());
-    let (Some(&newest), Some(&oldest)) = (newest, oldest) else { bail!("the history is empty") };
-    for (&revision, mark) in &book.applied {
-        ensure!(revision <= newest, "acknowledged revision {revision} is lost; last is {newest}");
-        // The history is bounded; what is older than its oldest entry was there.
-        if revision < oldest {
-            continue;
-        }
-        ensure!(kept.contains(&revision), "acknowledged revision {revision} is lost: {kept:?}");
+    let kept = revisions(&cluster.ok(&["history", BUSY])?)?;
+    book.compare(&kept)?;
+    for (&revision, mark) in book.applied.iter().filter(|(revision, _)| kept.contains(revision)) {
         let number = revision.to_string();
         let stored = cluster.ok(&["get", "deployment", BUSY, "--revision", &number])?;
         let compose = stored["compose_yaml"].as_str().unwrap_or_default();
         let has_mark = compose.split_whitespace().any(|word| word.trim_matches('"') == mark);
         ensure!(has_mark, "revision {revision} should hold {mark}: {compose}");
-        book.checked += 1;
     }
     Ok(())
 }

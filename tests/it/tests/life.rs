@@ -84,10 +84,8 @@ fn the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
         ensure!(c.get(&url)?.trim() == "blue");
     }
 
-    let index = c.settled_index()?;
     let again = c.ok(&["apply", &stack.path()])?;
     ensure!(again["changed"] == false && again["revision"] == 1, "{again:#}");
-    ensure!(c.raft_index()? == index, "an apply of the same files was written");
     let text = c.jaco(&["apply", &stack.path()])?.exits(0)?;
     ensure!(text.stdout == "No changes\n", "{text:?}");
     let stale = c.fails(1, &["apply", &stack.path(), "--expect-revision", "7"])?;
@@ -108,12 +106,14 @@ fn looking(c: &Cluster) -> Result<()> {
         ensure!(row["state"] == "running" && row["host"] == "node-1", "{row:#}");
     }
     let table = c.jaco(&["status", "shop"])?.exits(0)?.stdout;
+    let lines: Vec<String> =
+        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for heading in [
-        "DEPLOYMENT  REVISION  PREVIOUS  STATUS",
-        "REPLICA_ID   STATE",
-        "DOMAIN  PATH  DEPLOYMENT  SERVICE  PORT  TLS  READY",
+        "DEPLOYMENT REVISION PREVIOUS STATUS DETAILS REPLICAS",
+        "REPLICA_ID STATE HOST CONTAINER_ID LAST_HEALTH_AT REASON",
+        "DOMAIN PATH DEPLOYMENT SERVICE PORT TLS READY",
     ] {
-        ensure!(table.contains(heading), "no {heading:?} in\n{table}");
+        ensure!(lines.iter().any(|line| line == heading), "no {heading:?} in\n{table}");
     }
 
     let rows = c.ok(&["ps", "shop/web"])?;

@@ -1,10 +1,11 @@
 //! Bad input leaves nothing behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Stack, probe, with_cluster};
+use jaco_it::{Cluster, Stack, probe, with_cluster};
 use serde_json::{Value, json};
 
 /// Every how many-th broken manifest goes through the command line; all of them go to the API.
@@ -45,13 +46,23 @@ fn cases() -> Result<Vec<(String, String)>> {
     Ok(cases)
 }
 
+/// Names of all containers, networks and volumes of the engine.
+fn left(c: &Cluster) -> Result<BTreeSet<String>> {
+    let engine = c.engine();
+    let volumes = engine.get("/volumes")?["Volumes"].clone();
+    let lists = [json!(engine.containers()?), engine.get("/networks")?, volumes];
+    let name =
+        |one: &Value| [&one["Name"], &one["Names"], &one["Id"]].map(Value::to_string).join(" ");
+    Ok(lists.iter().filter_map(Value::as_array).flatten().map(name).collect())
+}
+
 #[test]
 fn refused_manifests_leave_nothing_behind() -> Result<()> {
     with_cluster("refusals", |c| {
         let stack = Stack::new("shop", json!({ "services": { "web": probe(json!({})) } }))?;
         c.ok(&["apply", &stack.path()])?;
-        let before = (c.settled_index()?, c.containers("shop")?, c.engine().get("/networks")?);
-        let volumes = c.engine().get("/volumes")?;
+        let index = c.settled_index()?;
+        let before = left(c)?;
         for (n, (name, case)) in cases()?.iter().enumerate() {
             let files = files(case);
             let text = |file: &str| {
@@ -69,6 +80,7 @@ fn refused_manifests_leave_nothing_behind() -> Result<()> {
             ensure!((400..500).contains(&answer.status), "{name}: {}", answer.status);
             let answer: Value = serde_json::from_slice(&answer.body)?;
             ensure!(answer["error"]["code"].is_string(), "{name}: {answer}");
+            ensure!(c.raft_index()? == index, "{name}: refused, and yet written: {answer}");
             if n % SAMPLE == 0 {
                 let dir = tempfile::tempdir()?;
                 write(dir.path(), &files)?;
@@ -83,9 +95,9 @@ fn refused_manifests_leave_nothing_behind() -> Result<()> {
             let answer = c.api().request("POST", "/v1/deployments", "application/json", body)?;
             ensure!(answer.status == 400, "{body:?}: {}", answer.status);
         }
-        let now = (c.raft_index()?, c.containers("shop")?, c.engine().get("/networks")?);
+        ensure!(c.raft_index()? == index, "something refused was written");
+        let now = left(c)?;
         ensure!(now == before, "something was left behind: {before:#?} {now:#?}");
-        ensure!(c.engine().get("/volumes")? == volumes, "volumes were left behind");
         Ok(())
     })
 }

@@ -28,6 +28,8 @@ enum Layer<'a> {
     Api,
     Wiring,
     Simulator,
+    /// Tests of the whole product, which link none of it.
+    It,
     Lab,
     Probe,
     Xtask,
@@ -41,7 +43,7 @@ impl<'a> Layer<'a> {
     fn of(directory: &'a str) -> Option<Self> {
         let parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
         Some(match parts.as_slice() {
-            [] | ["tests", "it"] => Self::Root,
+            [] => Self::Root,
             ["proto", "model"] => Self::Model,
             ["proto", "wire"] => Self::Wire,
             ["proto", "manifest"] => Self::Manifest,
@@ -54,6 +56,7 @@ impl<'a> Layer<'a> {
             ["actors", name] if ACTORS_WITHOUT_SHELL.contains(name) => Self::Core(name),
             ["actors", name] => Self::Shell(name),
             ["tests", "sim"] => Self::Simulator,
+            ["tests", "it"] => Self::It,
             ["tests", "lab"] => Self::Lab,
             ["tests", "probe"] => Self::Probe,
             ["xtask"] => Self::Xtask,
@@ -66,7 +69,7 @@ impl<'a> Layer<'a> {
             Self::Model | Self::Wire | Self::Manifest | Self::KitCore | Self::State => true,
             Self::Core(_) | Self::Wiring => true,
             Self::Kit | Self::Shell(_) | Self::Api | Self::Root => false,
-            Self::Simulator | Self::Lab | Self::Probe | Self::Xtask => false,
+            Self::Simulator | Self::It | Self::Lab | Self::Probe | Self::Xtask => false,
         }
     }
 
@@ -84,7 +87,8 @@ impl<'a> Layer<'a> {
             }
             Self::Api => shared.contains(&other) || matches!(other, Self::Kit | Self::Manifest),
             Self::Wiring | Self::Simulator => other.is_pure(),
-            Self::Xtask => other.is_pure() || other == Self::Lab,
+            Self::It => other == Self::Lab,
+            Self::Xtask => other.is_pure() || matches!(other, Self::It | Self::Lab),
             Self::Root => true,
         }
     }
