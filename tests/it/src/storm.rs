@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use jaco_lab::Engine;
+use jaco_lab::{Engine, until};
 use serde_json::{Value, json};
 
 use crate::cluster::{Caller, Cluster};
@@ -30,6 +30,8 @@ const KEPT: u64 = 10;
 const LIFE_MS_MAX: u64 = 900;
 /// Longest time from the last kill to a settled cluster.
 const SETTLE: &str = "120s";
+/// Longest time until replaced containers have been drained and are gone.
+const LEAVE: Duration = Duration::from_secs(60);
 /// Pause of the watch between two looks, and of the user between two changes.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -292,9 +294,6 @@ fn watch(engine: &Engine, done: &AtomicBool) -> Result<(usize, usize)> {
     Ok((ids.len(), looks))
 }
 
-/// Revisions that are always kept (`history_limit`).
-const HISTORY: u64 = 10;
-
 /// Ids and start times of the deployment that nobody changes.
 fn started(cluster: &Cluster) -> Result<Vec<(Container, Value)>> {
     let containers = cluster.containers(STEADY)?;
@@ -334,10 +333,14 @@ fn settled(cluster: &Cluster, book: &Book) -> Result<()> {
     let scaled = book.replicas.unwrap_or(wanted);
     ensure!(wanted == scaled, "{scaled} replicas were acknowledged, {wanted} are wanted");
 
-    let containers = cluster.containers(BUSY)?;
-    ensure!(containers.len() as u64 == wanted, "{wanted} wanted: {containers:#?}");
-    let mut replicas: Vec<&String> = containers.iter().map(|one| &one.replica).collect();
-    replicas.dedup();
+    let mut containers = Vec::new();
+    // Active says that the wanted ones serve; those they replaced may still be leaving.
+    until("exactly the wanted containers", LEAVE, || {
+        containers = cluster.containers(BUSY)?;
+        Ok((containers.len() as u64 == wanted).then_some(()))
+    })
+    .with_context(|| format!("{wanted} wanted: {:#?}", cluster.containers(BUSY)))?;
+    let replicas: BTreeSet<&String> = containers.iter().map(|one| &one.replica).collect();
     ensure!(replicas.len() == containers.len(), "duplicates: {containers:#?}");
     for one in &containers {
         ensure!(one.is_ready(), "{one:?}");

@@ -135,7 +135,7 @@ fn looking(c: &Cluster) -> Result<()> {
     has_keys(&deployment, "name applied_revision status services jaco_yaml compose_yaml")?;
     let volume = only(&c.ok(&["get", "volumes"])?)?.clone();
     has_keys(&volume, "name deployment host driver in_use_by")?;
-    ensure!(volume["in_use_by"] == json!(["shop-store-0"]), "{volume:#}");
+    ensure!(volume["in_use_by"] == json!(["shop-store-0.g1"]), "{volume:#}");
     let network = only(&c.ok(&["get", "networks"])?)?.clone();
     has_keys(&network, "name deployment host used")?;
     logs(c)

@@ -1,6 +1,7 @@
 //! The Docker Engine of a host: a containerd and a dockerd that share nothing with any other.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub(crate) fn start(host: &HostPlan) -> Result<()> {
     // Without a file of its own it would read the machine's /etc/docker/daemon.json.
     let config = host.run_dir.join("docker.json");
     fs::write(&config, configuration(host)?)?;
+    remove_stale_pid_file(host)?;
     let path_flag = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
     let flags = [
         path_flag("config-file", &config),
@@ -67,6 +69,15 @@ pub(crate) fn start(host: &HostPlan) -> Result<()> {
         format!("--storage-driver={}", storage_driver(&host.data_dir)?),
     ];
     start_daemon(host, "dockerd", &flags)
+}
+
+/// A killed dockerd leaves its file, and the next one refuses to start while the process with that
+/// id has not been collected by its parent.
+fn remove_stale_pid_file(host: &HostPlan) -> Result<()> {
+    match fs::remove_file(host.docker_pid_file()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("docker.pid"),
+        _ => Ok(()),
+    }
 }
 
 /// What the engine is told in its file and could not be told by a flag of every version.
