@@ -36,13 +36,14 @@ impl Task {
                 }
             }
             // An attempt whose answer got lost may have left a container behind.
-            (Phase::Idle | Phase::Waiting { .. }, Some(facts)) => {
+            (_, Some(facts)) if self.is_bare() => {
+                if let Phase::Pulling { op, .. } = self.phase {
+                    cx.orders.forget(op);
+                }
                 self.adopt(Some(facts), InstanceState::Pending, false, cx);
             }
             (_, Some(_)) => {}
-            (Phase::Ended { .. } | Phase::Backoff { .. } | Phase::Halting(_), None) => {
-                self.container = None;
-            }
+            (Phase::Ended { .. } | Phase::Backoff { .. } | Phase::Halting(_), None) => self.bury(),
             (_, None) => self.vanished(cx),
         }
     }
@@ -57,7 +58,7 @@ impl Task {
         cx: &mut Cx<'_>,
     ) {
         let Some(facts) = facts else {
-            self.container = None;
+            self.bury();
             self.phase = match before {
                 InstanceState::Completed => Phase::Ended { completed: true },
                 InstanceState::Failed => Phase::Ended { completed: false },
@@ -98,24 +99,27 @@ impl Task {
             let mine = facts.started_at_ms;
             self.joined = runs.into_iter().map(|(id, at)| (id, at.min(mine.or(at)))).collect();
         }
-        let sick = self.checks.verdict() == Verdict::Sick;
+        let verdict = self.checks.verdict();
+        let sick = verdict == Verdict::Sick;
         self.phase = match before {
-            Some(InstanceState::Running) if sick => Phase::Degraded { since: now, detail: None },
+            Some(InstanceState::Running) if sick => {
+                self.fault = Some(self.checks.fault());
+                Phase::Degraded { since: now, detail: None }
+            }
             Some(InstanceState::Running) if facts.health != Health::Starting => {
                 self.fault = None;
                 Phase::Ready { since: now }
             }
             Some(InstanceState::Degraded) if sick => Phase::Degraded { since: now, detail: None },
-            Some(InstanceState::Degraded) => self.becomes_ready(cx.now),
+            Some(InstanceState::Degraded) if verdict != Verdict::Undecided => {
+                self.becomes_ready(cx.now)
+            }
             // Whether its hooks ran is not known; they run at least once.
             Some(InstanceState::Starting) if !self.service.container.post_start.is_empty() => {
                 self.post_start(0, cx)
             }
             _ => Phase::Verifying { since: now },
         };
-        if before.is_none() || matches!(self.phase, Phase::Verifying { .. }) {
-            self.in_place_done = self.in_place_done.max(self.instance.status.in_place_done);
-        }
     }
 
     /// Takes over a container whose process ended while nobody looked.

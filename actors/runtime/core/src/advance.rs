@@ -111,9 +111,7 @@ impl Task {
             );
             return None;
         }
-        if self.fault.as_ref().is_some_and(|fault| fault.code == ErrorCode::DependsOnUnmet) {
-            self.fault = None;
-        }
+        self.absolve(&[ErrorCode::DependsOnUnmet]);
         if cx.orders.pulls() >= cx.settings.pulls {
             return None;
         }
@@ -234,6 +232,8 @@ impl Task {
             cx.orders
                 .issue(Subject::Task(self.id().clone()), |op| Effect::Inspect { op, container })
         });
+        // Taken once: words and counts that change with every check are no transitions.
+        self.fault = Some(self.checks.fault());
         Some(Phase::Degraded { since: cx.now.mono, detail })
     }
 
@@ -290,6 +290,8 @@ impl Task {
     }
 
     fn restart_at_once(&mut self, cx: &mut Cx<'_>) -> Phase {
+        // Taken up once: should the start fail, the usual back-off follows.
+        self.in_place_done = self.instance.in_place;
         self.tries.forgive();
         self.fault = None;
         self.mending = false;

@@ -224,12 +224,17 @@ impl RuntimeCore {
             }
         }
         // Only what nobody touched since the question was asked can be compared with the answer.
-        let fresh: Vec<InstanceId> = self
-            .tasks
-            .values()
-            .filter(|task| task.touched <= asked && !self.orders.concerns(task.id()))
-            .map(|task| task.id().clone())
-            .collect();
+        // For one that is unseen nothing was ordered yet, and a container that is there need not
+        // be made.
+        let comparable = |task: &&Task| {
+            let found = owned.get(task.id());
+            let news = found.is_some_and(|facts| task.buried.as_ref() != Some(&facts.id));
+            let still = task.touched <= asked && !self.orders.concerns(task.id());
+            let unseen = matches!(task.phase, Phase::Unseen { .. });
+            unseen || still || (task.is_bare() && news)
+        };
+        let fresh: Vec<InstanceId> =
+            self.tasks.values().filter(comparable).map(|task| task.id().clone()).collect();
         for id in fresh {
             self.with_task(now, &id, |task, cx| task.observed(owned.get(&id).copied(), cx));
         }

@@ -8,6 +8,10 @@ use jaco_kit_core::{Mono, OpId};
 use jaco_model::Millis;
 use std::time::Duration;
 
+/// How long the event of an end that we caused is awaited before the next start. One that came
+/// later would be taken for the end of the new process.
+const ECHO: Duration = Duration::from_millis(500);
+
 /// A container being stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct Halt {
@@ -38,6 +42,8 @@ enum Step {
     Hook { op: OpId, index: usize },
     /// The signal was sent.
     Stop { op: OpId },
+    /// The process ended; the event that says so may still be on its way.
+    Echo { until: Mono },
     /// No process runs any more.
     Stopped,
     /// The container is being removed.
@@ -72,7 +78,7 @@ impl Halt {
     /// When it wants to be looked at again.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.step {
-            Step::Retry { until } => Some(until),
+            Step::Retry { until } | Step::Echo { until } => Some(until),
             Step::Begin
             | Step::Hook { .. }
             | Step::Stop { .. }
@@ -95,6 +101,11 @@ impl Task {
             Step::Begin => self.pre_stop(&halt, 0, &container.id, cx),
             Step::Again if !container.running => Step::Stopped,
             Step::Again => self.order_stop(&halt, &container.id, cx),
+            Step::Echo { until } if container.running && cx.now.mono < until => return None,
+            Step::Echo { .. } => {
+                self.container.iter_mut().for_each(|container| container.running = false);
+                Step::Stopped
+            }
             Step::Stopped if matches!(halt.why, Why::Restart(_) | Why::End) => {
                 return Some(self.after_halt(halt, cx));
             }
@@ -175,12 +186,17 @@ impl Task {
     ) {
         let step = match (halt.step, result) {
             (Step::Stop { op: of }, Ok(())) if of == op => {
-                self.container.iter_mut().for_each(|container| container.running = false);
                 self.tries.makes.reset();
-                Step::Stopped
+                match halt.why {
+                    Why::Restart(_) => Step::Echo { until: cx.now.mono.plus(ECHO) },
+                    Why::Recreate | Why::End | Why::Retire => {
+                        self.container.iter_mut().for_each(|container| container.running = false);
+                        Step::Stopped
+                    }
+                }
             }
             (Step::Remove { op: of }, Ok(())) if of == op => {
-                self.container = None;
+                self.bury();
                 self.tries.makes.reset();
                 Step::Stopped
             }

@@ -21,7 +21,10 @@ impl Task {
             return;
         }
         self.phase = match result {
-            Ok(()) => Phase::Preparing,
+            Ok(()) => {
+                self.absolve(&[ErrorCode::ImagePullFailed]);
+                Phase::Preparing
+            }
             Err(fault) => self.pull_failed(&fault, cx.now),
         };
     }
@@ -47,6 +50,7 @@ impl Task {
                     addresses: BTreeMap::new(),
                 });
                 self.tries.refusals = 0;
+                self.absolve(&[ErrorCode::DockerError, ErrorCode::SubnetPoolExhausted]);
                 Phase::Created
             }
             Err(fault) => {
@@ -75,6 +79,7 @@ impl Task {
         self.in_place_done = self.instance.in_place;
         self.tries.makes.reset();
         self.tries.refusals = 0;
+        self.absolve(&[ErrorCode::DockerError]);
         self.checks = Checks::start(&self.service, cx.now.mono, None);
         let Some(container) = self.container.as_mut() else { return Phase::Idle };
         container.running = true;
@@ -165,6 +170,7 @@ impl Task {
                 {
                     self.checks
                         .hear(facts.health, Some((&facts.health_output, facts.failing_streak)));
+                    self.fault = Some(self.checks.fault());
                 }
             }
             _ => {}
@@ -249,7 +255,10 @@ impl Task {
 
     /// The container was removed by somebody.
     pub(crate) fn vanished(&mut self, cx: &mut Cx<'_>) {
-        let was = self.container.take();
+        if matches!(self.phase, Phase::Unseen { .. }) {
+            return;
+        }
+        self.bury();
         match self.phase {
             Phase::Created
             | Phase::Starting { .. }
@@ -261,8 +270,8 @@ impl Task {
                 // With a back-off, so that a fight over a container stays a slow one.
                 self.exited(self.exit_code.unwrap_or(UNSEEN_END), cx.now, cx.settings);
             }
-            Phase::Unseen { .. } => self.container = was,
-            Phase::Idle
+            Phase::Unseen { .. }
+            | Phase::Idle
             | Phase::Pulling { .. }
             | Phase::Waiting { .. }
             | Phase::Preparing

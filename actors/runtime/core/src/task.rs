@@ -7,7 +7,7 @@ use crate::{ContainerFacts, plan};
 use jaco_kit_core::{Mono, Now, OpId};
 use jaco_model::entity::{Desired, Instance, InstanceState, RevisionRecord};
 use jaco_model::spec::{Isolation, NetworkMode, ServiceSpec};
-use jaco_model::{Fault, InstanceId, ServiceName, WallMs};
+use jaco_model::{ErrorCode, Fault, InstanceId, ServiceName, WallMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -141,6 +141,8 @@ pub(crate) struct Task {
     pub(crate) listed: bool,
     pub(crate) phase: Phase,
     pub(crate) container: Option<Container>,
+    /// The container it had last: an observation from before its end may still show it.
+    pub(crate) buried: Option<String>,
     /// The run of the container whose namespaces it joined: engine id and start.
     pub(crate) joined: Vec<(String, Option<u64>)>,
     pub(crate) checks: Checks,
@@ -172,6 +174,7 @@ impl Task {
             service,
             listed: true,
             container: None,
+            buried: None,
             joined: Vec::new(),
             checks: Checks::default(),
             tries,
@@ -201,6 +204,21 @@ impl Task {
     /// The container's id while its process runs.
     pub(crate) fn running(&self) -> Option<&Container> {
         self.container.as_ref().filter(|container| container.running)
+    }
+
+    /// Forgets its container, which does not exist any more.
+    pub(crate) fn bury(&mut self) {
+        if let Some(container) = self.container.take() {
+            self.buried = Some(container.id);
+        }
+    }
+
+    /// Whether it is on the way to a first container.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Idle | Phase::Pulling { .. } | Phase::Waiting { .. } | Phase::Preparing
+        )
     }
 
     /// Whether an operator asked for a restart that has not happened yet.
@@ -263,11 +281,13 @@ impl Task {
         if let Phase::Unseen { last, .. } = &self.phase {
             return (**last).clone();
         }
-        let fault = match &self.phase {
-            Phase::Ready { .. } | Phase::Gone => None,
-            Phase::Degraded { .. } => Some(self.checks.fault()),
-            _ => self.fault.clone(),
-        };
+        let mut fault = self.fault.clone();
+        match &self.phase {
+            Phase::Ready { .. } | Phase::Gone => fault = None,
+            Phase::Waiting { .. } | Phase::Backoff { .. } | Phase::Halting(_) => {}
+            // The next attempt is under way, or there is none.
+            _ => fault.iter_mut().for_each(|fault| _ = fault.details.remove("next_attempt_at")),
+        }
         View {
             state: self.state(),
             fault,
@@ -348,6 +368,13 @@ impl Task {
             InstanceState::Failed => Phase::Ended { completed: false },
             _ => Phase::Idle,
         };
+    }
+
+    /// Forgets why it had no container or process, once that is overcome.
+    pub(crate) fn absolve(&mut self, codes: &[ErrorCode]) {
+        if self.fault.as_ref().is_some_and(|fault| codes.contains(&fault.code)) {
+            self.fault = None;
+        }
     }
 
     /// Stamps a moment at which it was found well.

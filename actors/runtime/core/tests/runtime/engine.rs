@@ -1,0 +1,173 @@
+//! An engine in memory: containers, networks and volumes, and what orders do to them.
+
+use crate::fixture::{CLUSTER, START};
+use jaco_model::InstanceId;
+use jaco_model::spec::ServiceSpec;
+use jaco_runtime_core::{
+    ContainerFacts, ContainerPlan, EngineEvent, EngineFault, Health, Observation, ObservedVolume,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One container.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeContainer {
+    pub(crate) facts: ContainerFacts,
+    /// Whether it carries our cluster's id.
+    pub(crate) ours: bool,
+    has_check: bool,
+    networks: Vec<String>,
+}
+
+/// The engine; it does what it is told at once, the world adds time and faults.
+#[derive(Debug, Default)]
+pub(crate) struct FakeEngine {
+    pub(crate) containers: BTreeMap<String, FakeContainer>,
+    pub(crate) networks: BTreeSet<String>,
+    pub(crate) volumes: BTreeMap<String, BTreeMap<String, String>>,
+    next: u32,
+}
+
+pub(crate) type Outcome<T> = Result<T, EngineFault>;
+
+/// A refusal that may pass.
+pub(crate) fn refusal(op: &'static str, reason: &str) -> EngineFault {
+    EngineFault { op, reason: reason.to_owned(), retry: true }
+}
+
+impl FakeEngine {
+    pub(crate) fn observe(&self) -> Observation {
+        let ours = self.containers.values().filter(|container| container.ours);
+        let volume = |(name, labels): (&String, &BTreeMap<String, String>)| ObservedVolume {
+            name: name.clone(),
+            driver: "local".to_owned(),
+            labels: labels.clone(),
+        };
+        Observation {
+            containers: ours.map(|container| container.facts.clone()).collect(),
+            networks: self.networks.iter().cloned().collect(),
+            volumes: self.volumes.iter().map(volume).collect(),
+        }
+    }
+
+    pub(crate) fn create(&mut self, plan: &ContainerPlan) -> Outcome<(String, Vec<String>)> {
+        let labels = &plan.labels;
+        assert_eq!(labels.get("jaco.cluster_id").map(String::as_str), Some(CLUSTER));
+        let hash = labels.get("jaco.spec_hash").cloned().unwrap_or_default();
+        if let Some(held) = self.by_instance(&plan.instance) {
+            let facts = &self.containers[&held].facts;
+            if facts.never_started && facts.spec_hash == hash {
+                return Ok((held, Vec::new()));
+            }
+            return Err(refusal("create", "the name is in use"));
+        }
+        let networks: Vec<String> = plan.endpoints.iter().map(|e| e.network.clone()).collect();
+        if let Some(missing) = networks.iter().find(|name| !self.networks.contains(*name)) {
+            return Err(refusal("create", &format!("network {missing} not found")));
+        }
+        let host = plan.network_of.as_ref();
+        if host.is_some_and(|host| !self.containers.contains_key(host)) {
+            return Err(refusal("create", "no such container"));
+        }
+        let service: &ServiceSpec = &plan.spec.services[&plan.service];
+        let id = self.add(&plan.instance, &hash, true);
+        let container = self.containers.get_mut(&id).expect("just made");
+        container.networks = networks;
+        container.has_check = service.container.healthcheck.is_some();
+        Ok((id, Vec::new()))
+    }
+
+    /// Puts a container there that nobody ordered.
+    pub(crate) fn add(&mut self, instance: &InstanceId, hash: &str, ours: bool) -> String {
+        self.next += 1;
+        let id = format!("ctr{}", self.next);
+        let facts = ContainerFacts {
+            id: id.clone(),
+            instance: Some(instance.clone()),
+            spec_hash: hash.to_owned(),
+            never_started: true,
+            ..ContainerFacts::default()
+        };
+        let container = FakeContainer { facts, ours, has_check: false, networks: Vec::new() };
+        self.containers.insert(id.clone(), container);
+        id
+    }
+
+    pub(crate) fn start(&mut self, id: &str, now: u64) -> Outcome<Option<EngineEvent>> {
+        let next = self.next;
+        let Some(container) = self.containers.get_mut(id) else {
+            return Err(refusal("start", "no such container"));
+        };
+        if container.facts.running {
+            return Ok(None);
+        }
+        let facts = &mut container.facts;
+        facts.running = true;
+        facts.never_started = false;
+        facts.oom_killed = false;
+        facts.exit_code = None;
+        facts.started_at_ms = Some(START + now);
+        facts.health = if container.has_check { Health::Starting } else { Health::None };
+        let address = |name: &String| (name.clone(), format!("10.0.0.{next}"));
+        facts.addresses = container.networks.iter().map(address).collect();
+        Ok(Some(EngineEvent::Started))
+    }
+
+    /// Ends a container's process.
+    pub(crate) fn end(&mut self, id: &str, code: i64) -> Option<EngineEvent> {
+        let facts = &mut self.containers.get_mut(id)?.facts;
+        if !facts.running {
+            return None;
+        }
+        facts.running = false;
+        facts.exit_code = Some(code);
+        facts.addresses.clear();
+        if facts.health != Health::None {
+            facts.health = Health::Unhealthy;
+        }
+        Some(EngineEvent::Died { exit_code: code })
+    }
+
+    pub(crate) fn set_health(&mut self, id: &str, health: Health) -> Option<EngineEvent> {
+        let facts = &mut self.containers.get_mut(id)?.facts;
+        facts.health = health;
+        let sick = health == Health::Unhealthy;
+        facts.failing_streak = if sick { 3 } else { 0 };
+        facts.health_output = if sick { "no answer".to_owned() } else { String::new() };
+        Some(EngineEvent::Health(health))
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> Outcome<Option<EngineEvent>> {
+        match self.containers.get(id) {
+            None => Ok(None),
+            Some(container) if container.facts.running => {
+                Err(refusal("remove", "the container is running"))
+            }
+            Some(_) => {
+                self.containers.remove(id);
+                Ok(Some(EngineEvent::Destroyed))
+            }
+        }
+    }
+
+    pub(crate) fn remove_network(&mut self, name: &str) -> Outcome<()> {
+        if self.containers.values().any(|c| c.networks.iter().any(|n| n == name)) {
+            return Err(refusal("remove network", "it has active endpoints"));
+        }
+        self.networks.remove(name);
+        Ok(())
+    }
+
+    pub(crate) fn by_instance(&self, id: &InstanceId) -> Option<String> {
+        let named =
+            |(_, c): &(&String, &FakeContainer)| c.ours && c.facts.instance.as_ref() == Some(id);
+        self.containers.iter().find(named).map(|(id, _)| id.clone())
+    }
+
+    /// Ends every process, as an engine without live-restore does when it stops.
+    pub(crate) fn end_all(&mut self) {
+        let ids: Vec<String> = self.containers.keys().cloned().collect();
+        for id in ids {
+            self.end(&id, 0);
+        }
+    }
+}
