@@ -1,7 +1,10 @@
 //! The whole life of a stack through the command line: exit codes, and the keys of the answers.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use jaco_it::{Cluster, Container, Stack, has_keys, list, only, probe, with_cluster};
+use jaco_lab::until;
 use serde_json::{Value, json};
 
 /// A web service with a color and a store with a volume.
@@ -17,14 +20,20 @@ fn shop(color: &str, replicas: u32) -> Value {
     })
 }
 
-fn of_service(c: &Cluster, service: &str) -> Result<Vec<Container>> {
-    let mut found = c.containers("shop")?;
-    found.retain(|container| container.service == service);
+/// The containers of a service once there are so many; replaced ones take a moment to leave.
+fn of_service(c: &Cluster, service: &str, count: usize) -> Result<Vec<Container>> {
+    let mut found = Vec::new();
+    until("exactly the wanted containers", Duration::from_secs(30), || {
+        found = c.containers("shop")?;
+        found.retain(|container| container.service == service);
+        Ok((found.len() == count).then_some(()))
+    })
+    .with_context(|| format!("{count} wanted: {:#?}", c.containers("shop")))?;
     Ok(found)
 }
 
-fn ids(c: &Cluster, service: &str) -> Result<Vec<String>> {
-    Ok(of_service(c, service)?.into_iter().map(|container| container.id).collect())
+fn ids(c: &Cluster, service: &str, count: usize) -> Result<Vec<String>> {
+    Ok(of_service(c, service, count)?.into_iter().map(|container| container.id).collect())
 }
 
 #[test]
@@ -78,8 +87,8 @@ fn the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
         has_keys(service, "name wanted running failed")?;
         ensure!(service["wanted"] == service["running"], "{service:#}");
     }
-    ensure!(of_service(c, "web")?.len() == 2 && of_service(c, "store")?.len() == 1);
-    for container in of_service(c, "web")? {
+    of_service(c, "store", 1)?;
+    for container in of_service(c, "web", 2)? {
         let url = format!("http://{}:8080/env?name=COLOR", container.address);
         ensure!(c.get(&url)?.trim() == "blue");
     }
@@ -153,28 +162,28 @@ fn logs(c: &Cluster) -> Result<()> {
 }
 
 fn scaling(c: &Cluster) -> Result<()> {
-    let before = ids(c, "web")?;
+    let before = ids(c, "web", 2)?;
     let scaled = c.ok(&["scale", "shop/web=4"])?;
     ensure!(scaled["services"] == json!([{ "name": "web", "from": 2, "to": 4 }]), "{scaled:#}");
-    ensure!(ids(c, "web")?[..2] == before[..] && ids(c, "web")?.len() == 4);
+    ensure!(ids(c, "web", 4)?[..2] == before[..], "scaling up touched what was there");
     c.ok(&["scale", "shop/web=2"])?;
-    ensure!(ids(c, "web")? == before, "scaling down took the wrong replicas");
+    ensure!(ids(c, "web", 2)? == before, "scaling down took the wrong replicas");
     ensure!(c.fails(1, &["scale", "shop/wev=2"])?["code"] == "unknown_service");
     c.fails(2, &["scale", "shop/web=many"])?;
     Ok(())
 }
 
 fn restarting(c: &Cluster) -> Result<()> {
-    let (web, store) = (of_service(c, "web")?, ids(c, "store")?);
+    let (web, store) = (of_service(c, "web", 2)?, ids(c, "store", 1)?);
     let restarted = c.ok(&["restart", "shop/web"])?;
     ensure!(list(&restarted["restarted"])?.len() == 2, "{restarted:#}");
-    let now = of_service(c, "web")?;
+    let now = of_service(c, "web", 2)?;
     ensure!(now.iter().zip(&web).all(|(new, old)| new.generation == old.generation + 1));
-    ensure!(ids(c, "store")? == store, "another service was restarted");
+    ensure!(ids(c, "store", 1)? == store, "another service was restarted");
 
     let in_place = c.ok(&["restart", "shop-web-0", "--in-place"])?;
     only(&in_place["restarted"])?;
-    ensure!(of_service(c, "web")?.len() == 2 && ids(c, "web")?[0] == now[0].id);
+    ensure!(ids(c, "web", 2)?[0] == now[0].id, "a restart in place replaced the container");
     let (old, new) = (now[0].id.as_str(), c.engine().inspect(&now[1].id)?);
     let started = |value: &Value| value["State"]["StartedAt"].as_str().map(str::to_owned);
     ensure!(started(&c.engine().inspect(old)?) > started(&new), "it was not restarted");
@@ -197,10 +206,10 @@ fn the_second_apply(c: &Cluster, stack: &Stack) -> Result<()> {
     has_keys(&diff, "deployment from to differs files")?;
     ensure!(diff["differs"] == true && diff["files"].to_string().contains("+"), "{diff:#}");
 
-    let store = ids(c, "store")?;
+    let store = ids(c, "store", 1)?;
     let applied = c.ok(&["apply", &stack.path()])?;
     ensure!(applied["revision"] == 2 && applied["previous_revision"] == 1, "{applied:#}");
-    ensure!(ids(c, "store")? == store, "an unchanged service was replaced");
+    ensure!(ids(c, "store", 1)? == store, "an unchanged service was replaced");
     let diff = c.ok(&["diff", "shop@1", "shop@2"])?;
     ensure!(diff["differs"] == true, "{diff:#}");
     c.json(&["diff", &stack.path(), "--exit-code"])?.exits(0)?;
@@ -210,7 +219,7 @@ fn the_second_apply(c: &Cluster, stack: &Stack) -> Result<()> {
 fn rolling_back(c: &Cluster) -> Result<()> {
     let back = c.ok(&["rollback", "shop"])?;
     ensure!(back["revision"] == 3 && back["restored_revision"] == 1, "{back:#}");
-    let web = of_service(c, "web")?;
+    let web = of_service(c, "web", 2)?;
     ensure!(c.get(&format!("http://{}:8080/env?name=COLOR", web[0].address))?.trim() == "blue");
     let history = c.ok(&["history", "shop"])?;
     let rows = list(&history)?;
