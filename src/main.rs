@@ -1,4 +1,4 @@
-//! argv[0] decides: `jacod` is the daemon, any other name the command line.
+//! The program name decides: `jacod` is the daemon, any other name the command line.
 
 #![deny(unsafe_code)]
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "logs")]
 pub(crate) struct Logs {
-    /// a <deployment>, <deployment>/<service> or replica
+    /// a deployment, deployment/service or replica
     #[argh(positional, arg_name = "TARGET")]
     target: String,
     /// go on with new lines; new replicas join by themselves
@@ -38,7 +38,7 @@ pub(crate) struct Logs {
     /// the container that ended last instead of the current one
     #[argh(switch, short = 'p')]
     previous: bool,
-    /// lines without [replica@host]
+    /// lines without the name of the replica and its host
     #[argh(switch)]
     no_prefix: bool,
 }

@@ -11,7 +11,7 @@ use jaco_model::view::ReplicaRow;
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "ps")]
 pub(crate) struct Ps {
-    /// a <deployment>, <deployment>/<service> or replica (default: everything)
+    /// a deployment, deployment/service or replica (default: everything)
     #[argh(positional, arg_name = "TARGET")]
     target: Option<String>,
     /// only on this node

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
 pub(crate) struct Status {
-    /// a <deployment>, <deployment>/<service> or replica (default: everything)
+    /// a deployment, deployment/service or replica (default: everything)
     #[argh(positional, arg_name = "TARGET")]
     target: Option<String>,
     /// show every change until Ctrl-C

@@ -65,6 +65,9 @@ impl Daemon {
             .env("JACO_SOCKET", self.socket())
             .env("JACO_SOCKET_GROUP", "")
             .env("JACO_LOG_FORMAT", "text")
+            // Not the daemon's: it warns of variables that it does not know.
+            .env_remove("JACO_TEST_BIN")
+            .env_remove("JACO_TEST_PROBE")
             .env("JACO_DOCKER_HOST", format!("unix://{}", self.host.docker_socket().display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

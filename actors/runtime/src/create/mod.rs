@@ -39,7 +39,7 @@ pub enum Unsupported {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageDefaults {
     /// Its entrypoint. Needed only to clear the command and keep the entrypoint, which the engine
-    /// cannot express; see [`needs_image_defaults`].
+    /// cannot express; see `needs_image_defaults`.
     pub entrypoint: Vec<String>,
 }
 

@@ -37,7 +37,8 @@ fn is_service_converged(
     let instances = slots.flat_map(|slot| state.instances_of(&slot.id).map(move |i| (slot, i)));
     let running: Vec<_> = instances.filter(|(_, i)| i.desired == Desired::Run).collect();
     let good = |(slot, instance): &(&Arc<Replica>, &Arc<Instance>)| {
-        fulfils(instance) && is_up_to_date(state, slot, instance)
+        let restarted = instance.status.in_place_done >= instance.in_place;
+        fulfils(instance) && restarted && is_up_to_date(state, slot, instance)
     };
     running.len() == wanted
         && running.iter().all(good)
