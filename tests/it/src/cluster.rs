@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +14,7 @@ use jaco_lab::{
 use serde_json::Value;
 
 use crate::container::Container;
+use crate::pause::pause;
 use crate::run::Run;
 
 /// The image that every test service runs.
@@ -250,7 +250,7 @@ impl Cluster {
     pub fn settled_index(&self) -> Result<u64> {
         let mut index = self.raft_index()?;
         for _ in 0..QUIET_TRIES {
-            thread::park_timeout(QUIET);
+            pause(QUIET);
             let now = self.raft_index()?;
             if now == index {
                 return Ok(index);

@@ -8,6 +8,7 @@
 mod cluster;
 mod container;
 mod load;
+mod pause;
 mod random;
 mod run;
 mod shape;
@@ -17,6 +18,7 @@ mod storm;
 pub use cluster::{Caller, Cluster, IMAGE, with_cluster};
 pub use container::Container;
 pub use load::{Client, Watch};
+pub use pause::pause;
 pub use random::Random;
 pub use run::Run;
 pub use shape::{has_keys, list, only};

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::cluster::{Cluster, IMAGE};
 use crate::container::Container;
+use crate::pause::pause;
 use crate::run::Run;
 
 /// Pause between two looks of the watch.
@@ -101,7 +102,7 @@ impl Watch {
             let running = all.iter().filter(|container| container.state == "running").count();
             watch.highest = watch.highest.max(running);
             watch.looks += 1;
-            thread::park_timeout(LOOK_EVERY);
+            pause(LOOK_EVERY);
         }
         Ok(watch)
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Caller, Cluster};
 use crate::container::Container;
+use crate::pause::pause;
 use crate::random::Random;
 use crate::run::Run;
 use crate::stack::{Stack, probe};
@@ -148,7 +149,7 @@ fn kill(cluster: &mut Cluster, random: &mut Random, summary: &mut Summary) -> Re
     }
     // Two lives in three get far enough to answer; the others end while they start.
     let wait = if random.below(3) == 0 { random.below(100) } else { random.below(LIFE_MS_MAX) };
-    thread::park_timeout(Duration::from_millis(wait));
+    pause(Duration::from_millis(wait));
     summary.early_kills += u32::from(cluster.api().get("/v1/cluster").is_err());
     cluster.daemon().kill()?;
     summary.kills += 1;
@@ -225,7 +226,7 @@ impl User {
                 n += 1;
                 self.apply(format!("mark-{n}"), &mut book)?;
             }
-            thread::park_timeout(PAUSE * u32::try_from(random.below(20)).unwrap_or(1));
+            pause(PAUSE * u32::try_from(random.below(20)).unwrap_or(1));
         }
         Ok(book)
     }
@@ -289,7 +290,7 @@ fn watch(engine: &Engine, done: &AtomicBool) -> Result<(usize, usize)> {
             }
         }
         looks += 1;
-        thread::park_timeout(PAUSE);
+        pause(PAUSE);
     }
     Ok((ids.len(), looks))
 }

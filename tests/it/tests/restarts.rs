@@ -1,10 +1,9 @@
 //! The daemon and the engine come and go; containers stay.
 
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Container, IMAGE, Stack, probe, with_cluster};
+use jaco_it::{Cluster, Container, IMAGE, Stack, pause, probe, with_cluster};
 use jaco_lab::until;
 use serde_json::{Value, json};
 
@@ -33,7 +32,7 @@ fn started(c: &Cluster, containers: &[Container]) -> Result<Vec<Value>> {
 /// The index that the log keeps while nothing happens.
 fn idle_index(c: &Cluster) -> Result<u64> {
     let index = c.raft_index()?;
-    thread::park_timeout(IDLE);
+    pause(IDLE);
     let now = c.raft_index()?;
     ensure!(now == index, "{} entries were written in {IDLE:?} of rest", now - index);
     Ok(index)
