@@ -126,7 +126,10 @@ impl Display {
 /// `web 2/3 running, 1 pulling node-1`.
 fn line(service: &ServiceProgress) -> String {
     let ServiceProgress { name, wanted, running, failed, doing } = service;
-    let mut text = format!("  {name} {running}/{wanted} running");
+    // Replicas of the old kind still serve while they wait for their turn.
+    let replaced = doing.iter().any(|what| what.ends_with("to be replaced"));
+    let verb = if replaced { "updated" } else { "running" };
+    let mut text = format!("  {name} {running}/{wanted} {verb}");
     if *failed > 0 {
         text.push_str(&format!(", {failed} {}", upper("failed")));
     }
@@ -144,4 +147,22 @@ pub(crate) fn limit(text: &str) -> Result<Millis, Failure> {
     jaco_manifest::parse_duration(text).ok_or_else(|| {
         Failure::usage(format!("--timeout: {text} is not a duration such as 30s or 5m"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_is_being_replaced_counts_what_is_updated() {
+        let service = |doing: &[&str]| ServiceProgress {
+            name: "web".to_owned(),
+            wanted: 3,
+            running: 1,
+            failed: 0,
+            doing: doing.iter().map(|what| (*what).to_owned()).collect(),
+        };
+        assert_eq!(line(&service(&["2 to be replaced"])), "  web 1/3 updated, 2 to be replaced");
+        assert_eq!(line(&service(&["2 starting node-1"])), "  web 1/3 running, 2 starting node-1");
+    }
 }

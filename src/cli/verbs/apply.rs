@@ -119,7 +119,9 @@ pub(crate) fn finish(
             goal: WaitFor::Active,
             limit,
         };
+        let clock = jaco_kit::Clock::new();
         let ended = follow(globals, client, &wanted)?;
+        applied.duration_seconds += clock.mono().0 as f64 / 1_000.0;
         code = ended.code();
         applied.status.clone_from(&ended.status);
         applied.services = ended.services;
