@@ -1,13 +1,14 @@
 //! The files of a deployment as the client sees them: found, resolved, checked and made ready to
 //! send.
 
+use super::client::{Call, Client};
 use super::output::{complain, notice};
 use super::{Failure, Globals};
 use jaco_manifest::{
     FileKind, Files, Input, LoadOptions, Loaded, Outcome, PathKind, Problems, Variables,
 };
 use jaco_model::entity::Origin;
-use jaco_model::view::{DocumentsRequest, Warning};
+use jaco_model::view::{ClusterView, DocumentsRequest, Warning};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -79,7 +80,7 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Loads and checks; problems are returned, not printed.
-pub(crate) fn check(flags: &InputFlags) -> Result<Checked, Problems> {
+pub(crate) fn check(flags: &InputFlags, bind_paths: &[String]) -> Result<Checked, Problems> {
     let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let options = LoadOptions {
         path: PathBuf::from(flags.path.as_deref().unwrap_or(".")),
@@ -94,7 +95,7 @@ pub(crate) fn check(flags: &InputFlags) -> Result<Checked, Problems> {
         strict: flags.strict,
     };
     let loaded = jaco_manifest::load(&options, &OsFiles)?;
-    let outcome = compile(&loaded);
+    let outcome = compile(&loaded, bind_paths);
     let documents = DocumentsRequest {
         name: loaded.name.name.to_string(),
         compose: jaco_manifest::emit(&loaded.compose),
@@ -110,7 +111,7 @@ fn process_env() -> Variables {
         .collect()
 }
 
-fn compile(loaded: &Loaded) -> Outcome {
+fn compile(loaded: &Loaded, bind_paths: &[String]) -> Outcome {
     let look = |path: &str| path_kind(&loaded.compose_dir.join(path));
     let name = loaded.name.name.to_string();
     let mut outcome = jaco_manifest::compile(&Input {
@@ -118,6 +119,7 @@ fn compile(loaded: &Loaded) -> Outcome {
         name: Some(&name),
         look: Some(&look),
         disabled: loaded.disabled_services.iter().cloned().collect(),
+        bind_paths: bind_paths.to_vec(),
         ..Input::new(&loaded.compose, loaded.problems.files.clone())
     });
     outcome.problems.warnings.extend(loaded.problems.warnings.iter().cloned());
@@ -141,7 +143,8 @@ fn path_kind(path: &Path) -> PathKind {
 /// Loads and checks for a verb that goes on to the server: prints notices and warnings, and
 /// refuses errors, warnings under `--strict`, and what this version does not run.
 pub(crate) fn accept(globals: &Globals, flags: &InputFlags) -> Result<Checked, Failure> {
-    let mut checked = check(flags).map_err(|problems| Failure::manifest(problems.faults()))?;
+    let checked = check(flags, &free_bind_paths(globals));
+    let mut checked = checked.map_err(|problems| Failure::manifest(problems.faults()))?;
     let problems = &mut checked.outcome.problems;
     if flags.strict {
         problems.errors.append(&mut problems.warnings);
@@ -162,6 +165,22 @@ pub(crate) fn accept(globals: &Globals, flags: &InputFlags) -> Result<Checked, F
         );
     }
     Ok(checked)
+}
+
+/// The directories that the daemon lets services bind; the default ones while none answers.
+fn free_bind_paths(globals: &Globals) -> Vec<String> {
+    let asked = Client::new(globals)
+        .and_then(|client| client.call::<ClusterView>(&Call::get("/v1/cluster")));
+    match asked {
+        Ok(view) if view.initialized => view.free_bind_paths,
+        // Whoever goes on to the daemon hears of its absence there.
+        Ok(_) | Err(_) => default_bind_paths(),
+    }
+}
+
+/// The directories that services may bind on a daemon that is configured no other way.
+pub(crate) fn default_bind_paths() -> Vec<String> {
+    jaco_manifest::DEFAULT_BIND_PATHS.map(str::to_owned).to_vec()
 }
 
 /// Prints warnings in the form of errors.

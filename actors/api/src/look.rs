@@ -49,7 +49,9 @@ pub(crate) async fn cluster(api: Data<Api>) -> Answer<HttpResponse> {
         Membership::Member { leader, .. } => leader,
     };
     let state = api.backend.state().borrow().clone();
-    Ok(HttpResponse::Ok().json(cluster_view(&state, leader.as_ref())))
+    let free_bind_paths = api.backend.free_bind_paths();
+    let view = ClusterView { free_bind_paths, ..cluster_view(&state, leader.as_ref()) };
+    Ok(HttpResponse::Ok().json(view))
 }
 
 fn cluster_view(state: &State, leader: Option<&NodeId>) -> ClusterView {
@@ -68,6 +70,7 @@ fn cluster_view(state: &State, leader: Option<&NodeId>) -> ClusterView {
             healthy: voters,
             can_lose: voters.saturating_sub(1) / 2,
         }),
+        free_bind_paths: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `jaco validate`: check the files without a server.
 
-use crate::cli::manifest::{InputFlags, check, input_flags};
+use crate::cli::manifest::{InputFlags, check, default_bind_paths, input_flags};
 use crate::cli::output::{Table, complain, notice, print, show};
 use crate::cli::{Failure, Format, Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
@@ -71,7 +71,7 @@ pub(crate) fn run(globals: &Globals, verb: Validate) -> Outcome {
 }
 
 fn report(globals: &Globals, flags: &InputFlags) -> Report {
-    let mut checked = match check(flags) {
+    let mut checked = match check(flags, &default_bind_paths()) {
         Ok(checked) => checked,
         Err(problems) => {
             return Report {

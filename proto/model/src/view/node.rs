@@ -47,6 +47,9 @@ pub struct ClusterView {
     /// How many voters may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<QuorumView>,
+    /// Host directories that a service may bind without the privileged gate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub free_bind_paths: Vec<String>,
 }
 
 /// The state of the quorum.
