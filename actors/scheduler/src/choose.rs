@@ -178,7 +178,7 @@ impl<'a> Site<'a> {
                 .preferences
                 .iter()
                 .zip(&zones)
-                .map(|(by, counts)| counts.get(filter::label(room.node, &by.label)).copied())
+                .map(|(by, counts)| counts.get(room.node.label(&by.label)).copied())
                 .map(Option::unwrap_or_default)
                 .collect();
             (self.failed_here(board, seeker, node), zone, self.mode_key(board, seeker, node))
@@ -194,7 +194,7 @@ impl<'a> Site<'a> {
         let count = |label: &str| {
             let mut counts = BTreeMap::new();
             for (node, room) in board.rooms().iter().enumerate() {
-                let zone = filter::label(room.node, label);
+                let zone = room.node.label(label);
                 *counts.entry(zone).or_insert(0) += self.others_on(seeker, node);
             }
             counts

@@ -53,7 +53,7 @@ pub(crate) fn fits_for_good(node: &Node, spec: &ServiceSpec) -> Option<Reason> {
     {
         return Some(Reason::with("platform", format!("wants {wanted}")));
     }
-    let broken = placement.constraints.iter().find(|c| !holds(node, c));
+    let broken = placement.constraints.iter().find(|c| !node.satisfies(c));
     broken.map(|constraint| Reason::with("constraint", constraint_text(constraint)))
 }
 
@@ -97,24 +97,6 @@ fn docker_arch(arch: &str) -> &str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn holds(node: &Node, constraint: &Constraint) -> bool {
-    let fact = match &constraint.key {
-        ConstraintKey::Hostname => node.name.as_str(),
-        ConstraintKey::Id => node.id.as_str(),
-        ConstraintKey::Role if node.voter => "manager",
-        ConstraintKey::Role => "worker",
-        ConstraintKey::Os => &node.facts.platform.os,
-        ConstraintKey::Arch => &node.facts.platform.arch,
-        ConstraintKey::Label(key) => label(node, key),
-    };
-    (fact == constraint.value) == constraint.equal
-}
-
-/// A label of the node: the operator's, else the configured one, else the empty text.
-pub(crate) fn label<'a>(node: &'a Node, key: &str) -> &'a str {
-    node.labels.get(key).or_else(|| node.facts.labels.get(key)).map_or("", String::as_str)
 }
 
 fn constraint_text(constraint: &Constraint) -> String {

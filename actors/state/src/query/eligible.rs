@@ -2,7 +2,7 @@
 
 use crate::State;
 use jaco_model::entity::{Deployment, Node, NodeStatus};
-use jaco_model::spec::{Constraint, ConstraintKey, Placement, PlacementPolicy, ServiceSpec};
+use jaco_model::spec::{Placement, PlacementPolicy, ServiceSpec};
 use std::sync::Arc;
 
 /// How many replicas a service should have now; for a global one, its eligible nodes.
@@ -25,21 +25,5 @@ pub fn eligible_nodes<'a>(
 fn allows(placement: &Placement, node: &Node) -> bool {
     let pinned = placement.policy == PlacementPolicy::Hosts || !placement.hosts.is_empty();
     (!pinned || placement.hosts.contains(&node.name))
-        && placement.constraints.iter().all(|constraint| holds(constraint, node))
-}
-
-fn holds(constraint: &Constraint, node: &Node) -> bool {
-    let fact = match &constraint.key {
-        ConstraintKey::Hostname => node.name.as_str(),
-        ConstraintKey::Id => node.id.as_str(),
-        ConstraintKey::Role if node.voter => "manager",
-        ConstraintKey::Role => "worker",
-        ConstraintKey::Os => &node.facts.platform.os,
-        ConstraintKey::Arch => &node.facts.platform.arch,
-        ConstraintKey::Label(label) => {
-            let configured = || node.facts.labels.get(label);
-            node.labels.get(label).or_else(configured).map_or("", String::as_str)
-        }
-    };
-    (fact == constraint.value) == constraint.equal
+        && placement.constraints.iter().all(|constraint| node.satisfies(constraint))
 }

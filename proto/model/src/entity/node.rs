@@ -1,5 +1,6 @@
 //! The cluster itself and its members.
 
+use crate::spec::{Constraint, ConstraintKey};
 use crate::{ClusterId, NodeId, NodeName, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +47,27 @@ pub struct Node {
     pub facts: NodeFacts,
     /// When it became a member.
     pub joined_at: WallMs,
+}
+
+impl Node {
+    /// A label: the operator's, else the configured one, else the empty text.
+    pub fn label(&self, key: &str) -> &str {
+        self.labels.get(key).or_else(|| self.facts.labels.get(key)).map_or("", String::as_str)
+    }
+
+    /// Whether a constraint holds here.
+    pub fn satisfies(&self, constraint: &Constraint) -> bool {
+        let fact = match &constraint.key {
+            ConstraintKey::Hostname => self.name.as_str(),
+            ConstraintKey::Id => self.id.as_str(),
+            ConstraintKey::Role if self.voter => "manager",
+            ConstraintKey::Role => "worker",
+            ConstraintKey::Os => &self.facts.platform.os,
+            ConstraintKey::Arch => &self.facts.platform.arch,
+            ConstraintKey::Label(key) => self.label(key),
+        };
+        (fact == constraint.value) == constraint.equal
+    }
 }
 
 /// What a node says about itself; it alone writes this.
