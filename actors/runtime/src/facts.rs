@@ -5,7 +5,7 @@ use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, Health as EngineHealth,
     HealthStatusEnum,
 };
-use jaco_model::{Generation, InstanceId, ReplicaId};
+use jaco_model::{Generation, InstanceId, ReplicaId, WallMs};
 use jaco_runtime_core::{ContainerFacts, Health};
 use std::collections::{BTreeMap, HashMap};
 
@@ -73,44 +73,7 @@ fn health_facts(health: Option<&EngineHealth>) -> (Health, String, u32) {
 /// Milliseconds since the Unix epoch of a time as the engine writes it, `None` for Go's zero time
 /// (year 1) and for other texts.
 pub(crate) fn parse_rfc3339_ms(text: &str) -> Option<u64> {
-    let digits = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
-    let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
-    let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let rest = text.get(19..)?;
-    let (fraction, zone) = match rest.strip_prefix('.') {
-        Some(rest) => rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count()),
-        None => ("", rest),
-    };
-    let ms: u64 = fraction.bytes().zip([100, 10, 1]).map(|(d, w)| u64::from(d - b'0') * w).sum();
-    let secs = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    secs.checked_add_signed(-zone_seconds(zone)?)?.checked_mul(1_000)?.checked_add(ms)
-}
-
-/// Seconds east of UTC of `Z` or `+02:00`.
-fn zone_seconds(zone: &str) -> Option<i64> {
-    if zone == "Z" {
-        return Some(0);
-    }
-    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    let seconds = hours.parse::<i64>().ok()? * 3_600 + minutes.parse::<i64>().ok()? * 60;
-    match zone.as_bytes().first()? {
-        b'+' => Some(seconds),
-        b'-' => Some(-seconds),
-        _ => None,
-    }
-}
-
-/// Howard Hinnant's `days_from_civil` for years from 1970 on.
-fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year / 400;
-    let year_of_era = year % 400;
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    WallMs::parse_rfc3339(text).map(|moment| moment.0)
 }
 
 #[cfg(test)]

@@ -58,6 +58,77 @@ impl fmt::Display for WallMs {
     }
 }
 
+impl WallMs {
+    /// Reads an RFC 3339 moment from 1970 on; fractions finer than milliseconds are dropped.
+    pub fn parse_rfc3339(text: &str) -> Option<WallMs> {
+        let (date, rest) = text.split_once(['T', 't', ' '])?;
+        let (clock, zone) = rest.split_at(rest.find(['Z', 'z', '+', '-'])?);
+        let [year, month, day] = numbers(date, '-')?;
+        let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+        let [hour, minute, second] = numbers(clock, ':')?;
+        let legal = (1970..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=days_in(year, month)).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second <= 60
+            && !fraction.is_empty()
+            && fraction.bytes().all(|byte| byte.is_ascii_digit());
+        if !legal {
+            return None;
+        }
+        let digits = fraction.bytes().zip([100, 10, 1]);
+        let ms: u64 = digits.map(|(digit, weight)| u64::from(digit - b'0') * weight).sum();
+        let secs = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        secs.checked_add_signed(-zone_seconds(zone)?)?
+            .checked_mul(1_000)?
+            .checked_add(ms)
+            .map(WallMs)
+    }
+}
+
+/// Three numbers with a separator between them.
+fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
+    let mut parts = text.split(separator).map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| part.parse().ok()).flatten()
+    });
+    let three = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(three)
+}
+
+/// `Z`, `+02:00` or `-05:30` in seconds east of UTC.
+fn zone_seconds(zone: &str) -> Option<i64> {
+    if matches!(zone, "Z" | "z") {
+        return Some(0);
+    }
+    let (sign, rest) = zone.split_at_checked(1)?;
+    let (hours, minutes) = rest.split_once(':')?;
+    let secs = u32::from(hours.parse::<u16>().ok()?) * 3_600
+        + u32::from(minutes.parse::<u16>().ok()?) * 60;
+    Some(if sign == "-" { -i64::from(secs) } else { i64::from(secs) })
+}
+
+fn days_in(year: u64, month: u64) -> u64 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Howard Hinnant's `days_from_civil` for years from 1970 on.
+fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year / 400;
+    let year_of_era = year % 400;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 /// Howard Hinnant's `civil_from_days`, for days since 1970-01-01 (Gregorian, proleptic).
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
@@ -91,6 +162,22 @@ mod tests {
             (1_795_424_959_999, "2026-11-23T09:09:19Z"),
         ] {
             assert_eq!(WallMs(ms).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn rfc_3339_is_read_with_fractions_and_zones() {
+        for (text, ms) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T00:00:00Z", 951_782_400_000),
+            ("2026-11-23T09:09:19.999123456Z", 1_795_424_959_999),
+            ("2026-11-23T11:09:19+02:00", 1_795_424_959_000),
+            ("2026-11-23T03:39:19.5-05:30", 1_795_424_959_500),
+        ] {
+            assert_eq!(WallMs::parse_rfc3339(text), Some(WallMs(ms)), "{text}");
+        }
+        for text in ["2026-02-29T00:00:00Z", "2026-01-01", "2026-01-01T25:00:00Z", "soon", ""] {
+            assert_eq!(WallMs::parse_rfc3339(text), None, "{text}");
         }
     }
 }
