@@ -2,13 +2,14 @@
 
 use super::apply::Apply;
 use crate::cli::client::{Call, Client, escape};
-use crate::cli::manifest::{self, accept};
+use crate::cli::manifest::{self, accept, warn_more};
 use crate::cli::output::{complain, notice, print};
 use crate::cli::progress::{Wanted, follow, limit};
 use crate::cli::{Failure, Globals, Outcome};
 use crate::daemon::config::{self, Config};
 use crate::daemon::{Options, run as serve};
 use argh::{ArgsInfo, FromArgs};
+use jaco_manifest::Problems;
 use jaco_model::view::{AppliedView, ApplyRequest, LogLine, WaitFor};
 use jaco_model::{ErrorCode, Fault, Millis};
 use sha2::{Digest, Sha256};
@@ -60,19 +61,23 @@ pub(crate) fn run(globals: &Globals, verb: Up) -> Outcome {
     let origin = manifest::origin(&checked);
     let name = checked.documents.name.clone();
     let request = ApplyRequest { documents: checked.documents, origin, ..ApplyRequest::default() };
-    let outcome = session(&globals, &client, &name, &request);
+    let outcome = session(&globals, &client, &checked.outcome.problems, &request);
     let removed = if verb.keep { Ok(()) } else { remove(&globals, &client, &name) };
     daemon.stop();
     removed.and(outcome)
 }
 
 /// Applies, follows the change, then the logs until Ctrl-C.
-fn session(globals: &Globals, client: &Client, name: &str, request: &ApplyRequest) -> Outcome {
+fn session(
+    globals: &Globals,
+    client: &Client,
+    local: &Problems,
+    request: &ApplyRequest,
+) -> Outcome {
+    let name = &request.documents.name;
     wait_for_engine(client)?;
     let applied: AppliedView = client.call(&Call::post("/v1/deployments", request))?;
-    for warning in &applied.warnings {
-        notice(globals, &format!("warning: {}", warning.message));
-    }
+    warn_more(globals, local, &applied.warnings);
     let headline = match applied.changed {
         true => format!("Applied revision: {}", applied.revision),
         false => "No changes".to_owned(),
