@@ -136,11 +136,10 @@ fn start_scheduler(hub: &Hub, supervisor: &Supervisor, seed: u64) {
             let driver = SchedulerDriver(hub.clone());
             let address = Shell::new("scheduler", core, driver, &supervisor).start();
             hub.link(|links| links.scheduler = Some(address.recipient()));
-            hub.show_state();
         }
     };
     factory();
-    supervisor.supervise("scheduler", Critical::Rebuild(Box::new(factory)));
+    supervisor.supervise("scheduler", rebuild(hub, factory));
 }
 
 /// The runtime's memory is what the engine and the state say, so a broken one is simply rebuilt.
@@ -159,11 +158,19 @@ fn start_runtime(
             let address = Shell::new("runtime", core, driver, &supervisor).start();
             fill(&mailbox, address.clone().recipient());
             hub.link(|links| links.runtime = Some(address.recipient()));
-            hub.show_state();
         }
     };
     factory();
-    supervisor.supervise("runtime", Critical::Rebuild(Box::new(factory)));
+    supervisor.supervise("runtime", rebuild(hub, factory));
+}
+
+/// Builds again, and shows the new shell where things stand; at the start `start` shows it once.
+fn rebuild(hub: &Hub, factory: impl Fn() + 'static) -> Critical {
+    let hub = hub.clone();
+    Critical::Rebuild(Box::new(move || {
+        factory();
+        hub.show_state();
+    }))
 }
 
 /// What this node knows about itself without asking anybody.
