@@ -15,6 +15,9 @@ pub struct Config {
     pub limits: Limits,
     /// When to snapshot and what to keep.
     pub snapshots: SnapshotPolicy,
+    /// The mistake to make, if any.
+    #[cfg(feature = "seeded-bugs")]
+    pub seeded_bug: Option<crate::SeededBug>,
 }
 
 impl Config {
@@ -26,6 +29,8 @@ impl Config {
             seed,
             limits: Limits::default(),
             snapshots: SnapshotPolicy::default(),
+            #[cfg(feature = "seeded-bugs")]
+            seeded_bug: None,
         }
     }
 }

@@ -36,12 +36,21 @@ pub enum Effect {
     },
     /// Read the file of the newest durable snapshot for a peer; answer `SnapshotLoaded`.
     LoadSnapshot(Position),
-    /// A proposal ended without a committed entry that this member can name.
+    /// A proposal ended without a committed entry that this member can name, or a read without an
+    /// answer.
     Failed {
-        /// The proposal.
+        /// The proposal or read.
         op: OpId,
         /// Why.
         why: Refusal,
+    },
+    /// The answer to `ReadIndex`: this member led at some moment after the question, and the
+    /// effects before this one bring the state machine to `index` or further.
+    ReadReady {
+        /// The read.
+        op: OpId,
+        /// Every write acknowledged before the question is at or before it.
+        index: u64,
     },
     /// The role, term or known leader changed.
     RoleChanged(Status),

@@ -1,6 +1,7 @@
 //! What a raft member is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jaco_kit_core::OpId;
 use raft::eraftpb::Message;
@@ -65,6 +66,52 @@ pub enum Input {
         /// The bytes of the file.
         data: Option<Arc<Vec<u8>>>,
     },
+    /// Who belongs to the cluster, whenever that changes; a leader makes the member list follow.
+    Roster(Roster),
+    /// Asks for an index whose state contains every write acknowledged before now; answered by
+    /// `ReadReady` once this member has applied it, or by `Failed`. Only a leader can tell.
+    ReadIndex {
+        /// Names the read in the answer; never used twice.
+        op: OpId,
+    },
+    /// This member is about to stop: it hands over if it leads and somebody can take over. The
+    /// outcome shows as `RoleChanged`, if there is one.
+    TransferLeadership,
+}
+
+/// Who belongs to the cluster, by the replicated state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Everybody, in any order; raft ids and names are unique.
+    pub members: Vec<RosterMember>,
+    /// How long a voter is down before another member takes its vote.
+    pub voter_replace_after: Duration,
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterMember {
+    /// Its raft id.
+    pub raft_id: u64,
+    /// Its host name; decides between equals.
+    pub name: String,
+    /// Where it stands; voters are spread over zones. Empty is a zone like any other.
+    pub zone: String,
+    /// What it may do.
+    pub standing: Standing,
+}
+
+/// What a member of the roster may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Receives, and may not vote yet.
+    Joining,
+    /// May vote.
+    Ready,
+    /// Nobody hears it.
+    Down,
+    /// Is about to be taken out of the cluster.
+    Leaving,
 }
 
 /// One change of the member list, by raft id.

@@ -26,6 +26,8 @@ mod filter;
 mod node;
 mod proposals;
 mod queue;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod snapshots;
 
 pub use batch::{Batch, SnapshotFile, Trim};
@@ -34,6 +36,8 @@ pub use convert::{decode_message, encode_message};
 pub use durable::{DurableLog, Members, Position, SnapshotMeta};
 pub use effect::{Committed, Effect, Payload, Refusal, Role, Status};
 pub use error::Error;
-pub use input::{Input, MemberChange};
+pub use input::{Input, MemberChange, Roster, RosterMember, Standing};
 pub use node::RaftCore;
 pub use raft::eraftpb;
+#[cfg(feature = "seeded-bugs")]
+pub use seeded::SeededBug;

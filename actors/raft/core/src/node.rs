@@ -171,7 +171,10 @@ impl RaftCore {
     /// Lets an input in, or refuses it at once.
     fn admit(&mut self, input: Input, out: &mut Vec<Effect>) {
         let Err(refused) = self.queue.push(input, &self.config.limits) else { return };
-        if let Input::Propose { op, .. } | Input::ChangeMembers { op, .. } = refused {
+        if let Input::Propose { op, .. }
+        | Input::ChangeMembers { op, .. }
+        | Input::ReadIndex { op } = refused
+        {
             out.push(Effect::Failed { op, why: Refusal::Overloaded });
         }
     }
@@ -245,7 +248,10 @@ impl RaftCore {
             out.push(Effect::Failed { op, why: Refusal::Unknown });
         }
         while let Some(input) = self.queue.pop() {
-            if let Input::Propose { op, .. } | Input::ChangeMembers { op, .. } = input {
+            if let Input::Propose { op, .. }
+            | Input::ChangeMembers { op, .. }
+            | Input::ReadIndex { op } = input
+            {
                 out.push(Effect::Failed { op, why: Refusal::NotLeader { leader: None } });
             }
         }
@@ -260,7 +266,10 @@ impl Core for RaftCore {
     fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
         if self.is_halted {
-            if let Input::Propose { op, .. } | Input::ChangeMembers { op, .. } = input {
+            if let Input::Propose { op, .. }
+            | Input::ChangeMembers { op, .. }
+            | Input::ReadIndex { op } = input
+            {
                 out.push(Effect::Failed { op, why: Refusal::NotLeader { leader: None } });
             }
             return out;

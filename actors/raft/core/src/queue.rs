@@ -48,7 +48,7 @@ impl Queue {
 fn weight(input: &Input) -> Option<usize> {
     match input {
         Input::Propose { data, .. } => Some(data.len()),
-        Input::ChangeMembers { .. } => Some(0),
+        Input::ChangeMembers { .. } | Input::ReadIndex { .. } => Some(0),
         Input::PeerMessage(message) => {
             let entries: u64 = message.entries.iter().map(size_of_entry).sum();
             let snapshot = message.snapshot.as_ref().map_or(0, |s| s.data.len());
@@ -59,6 +59,8 @@ fn weight(input: &Input) -> Option<usize> {
         | Input::SnapshotReported { .. }
         | Input::SnapshotTaken { .. }
         | Input::SnapshotFailed { .. }
-        | Input::SnapshotLoaded { .. } => None,
+        | Input::SnapshotLoaded { .. }
+        | Input::Roster(_)
+        | Input::TransferLeadership => None,
     }
 }

@@ -41,6 +41,11 @@ impl RaftCore {
                     self.node.mut_store().set_image(data.filter(|_| is_newest));
                 }
             }
+            Input::ReadIndex { op } => {
+                let why = Refusal::NotLeader { leader: self.status.leader };
+                out.push(Effect::Failed { op, why });
+            }
+            Input::Roster(_) | Input::TransferLeadership => {}
             // Handled before the queue: it ends the wait that the queue is for.
             Input::Persisted { .. } => {}
         }

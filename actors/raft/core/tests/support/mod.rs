@@ -89,7 +89,7 @@ impl Node {
                 }
                 Effect::Failed { op, why } => self.failed.push((op, why)),
                 Effect::PeerViolation { what, .. } => self.violations.push(what),
-                Effect::RoleChanged(_) => {}
+                Effect::RoleChanged(_) | Effect::ReadReady { .. } => {}
                 Effect::Fatal(error) => panic!("{error}"),
             }
         }
