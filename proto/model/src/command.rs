@@ -4,13 +4,13 @@
 //! so that every member reaches the same state.
 
 use crate::entity::{
-    Documents, ImagePin, InstanceState, Node, NodeFacts, NodeStatus, Origin, RevisionStatus,
-    Rollout, Slot,
+    Documents, ImagePin, InstanceState, Leaving, Node, NodeFacts, NodeStatus, Origin,
+    RevisionStatus, Rollout, Slot, Trust,
 };
 use crate::spec::DeploymentSpec;
 use crate::{
-    ClusterId, DeploymentName, Fault, Generation, Identity, InstanceId, NodeId, ReplicaId,
-    RequestId, Revision, ServiceName, WallMs,
+    ClusterId, DeploymentName, Fault, Generation, Identity, InstanceId, NodeId, NodeName,
+    ReplicaId, RequestId, Revision, ServiceName, WallMs,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,7 +62,57 @@ pub enum Command {
         /// Restart the container instead of replacing it.
         in_place: bool,
     },
+    /// A right to join, once.
+    IssueJoinToken {
+        /// SHA-256 of the secret, as hex.
+        secret_hash: String,
+        /// When it ends.
+        expires_at: WallMs,
+    },
+    /// Begins the removal of a member; the leader ends it with `ForgetNode`.
+    RemoveNode {
+        /// Which one.
+        node: NodeId,
+        /// Whether its replicas move away first.
+        leaving: Leaving,
+    },
 
+    /// A new member, by the leader in the joiner's name. Uses up the token.
+    JoinNode(Box<JoinNode>),
+    /// A member whose log was lost goes on under a new raft id, by the leader in its name.
+    RejoinNode {
+        /// Which one.
+        node: NodeId,
+        /// The id that is never used again. Another one than the member's: somebody was faster.
+        old_raft_id: u64,
+        /// The new id: random, not zero, never used.
+        raft_id: u64,
+    },
+    /// A certificate that the leader has signed; from now on its serial is accepted.
+    RecordCertificate {
+        /// Whose.
+        node: NodeId,
+        /// Serial in hex, lower case.
+        serial: String,
+    },
+    /// The authority of a cluster that was begun without one.
+    EstablishTrust(Trust),
+    /// The end of a removal: the raft group no longer has the member.
+    ForgetNode {
+        /// Which one.
+        node: NodeId,
+    },
+    /// The leader and its peers found a member down, or well again.
+    SetLiveness {
+        /// Which one.
+        node: NodeId,
+        /// Whether it is up.
+        up: bool,
+        /// The member's liveness epoch plus one; another number means that something came between.
+        epoch: u64,
+        /// The members that agree.
+        evidence: Vec<NodeName>,
+    },
     /// Decisions of one scheduler pass, applied together.
     Schedule {
         /// The log index of the state the pass looked at.
@@ -100,6 +150,14 @@ impl Command {
             Command::Delete { .. } => "delete",
             Command::Scale { .. } => "scale",
             Command::Restart { .. } => "restart",
+            Command::IssueJoinToken { .. } => "issue_join_token",
+            Command::RemoveNode { .. } => "remove_node",
+            Command::JoinNode(_) => "join_node",
+            Command::RejoinNode { .. } => "rejoin_node",
+            Command::RecordCertificate { .. } => "record_certificate",
+            Command::EstablishTrust(_) => "establish_trust",
+            Command::ForgetNode { .. } => "forget_node",
+            Command::SetLiveness { .. } => "set_liveness",
             Command::Schedule { .. } => "schedule",
             Command::ReportNode { .. } => "report_node",
             Command::Report { .. } => "report",
@@ -119,6 +177,20 @@ pub struct InitCluster {
     /// Revisions kept per deployment.
     pub history_limit: u32,
     /// The first member.
+    pub node: Node,
+    /// The cluster's authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
+}
+
+/// A node that wants to become a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinNode {
+    /// SHA-256 of the token's secret, as hex.
+    pub secret_hash: String,
+    /// SHA-256 of the joiner's public key, as hex: a retry of the same joiner has the same.
+    pub key_digest: String,
+    /// The member as it begins; ids by the leader, facts by the joiner.
     pub node: Node,
 }
 
@@ -302,6 +374,13 @@ pub enum Reply {
     Scaled {
         /// `(from, to)` by service.
         services: BTreeMap<ServiceName, (u32, u32)>,
+    },
+    /// The answer to `JoinNode` and `RejoinNode`.
+    Joined {
+        /// The member; that of the first time for a retry.
+        node: NodeId,
+        /// Its raft id.
+        raft_id: u64,
     },
     /// The answer to `restart`: what will be replaced or restarted.
     Restarted {

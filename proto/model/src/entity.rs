@@ -11,7 +11,10 @@ mod rollout;
 pub use instance::{
     Desired, ImagePin, Instance, InstanceState, InstanceStatus, Replica, Slot, Transition,
 };
-pub use node::{Capacity, ClusterMeta, Node, NodeFacts, NodeStatus, Platform};
+pub use node::{
+    Capacity, ClusterMeta, JoinToken, JoinTokenUse, Leaving, Node, NodeFacts, NodeStatus, Platform,
+    Tombstone, Trust,
+};
 pub use revision::{
     Deployment, Documents, Origin, RevisionRecord, RevisionStatus, ScaleOverride, Volume,
 };

@@ -8,14 +8,18 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use jaco_lab::{Host, Lab, LabOptions, list, probe_binary};
+use jaco_lab::{Host, Lab, LabOptions, list, probe_binary, until};
 use serde_json::json;
 
 /// Set for the child process that brings up a lab and is then killed.
 const VICTIM: &str = "JACO_LAB_TEST_VICTIM";
 
 const IMAGE: &str = "jaco/probe:lab";
+
+/// How long a started container may take until it listens, on a busy machine.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Brings up a lab with one host that runs a container.
 fn lab_with_container(name: &str, on_signal: &str) -> (Lab, String) {
@@ -96,8 +100,13 @@ fn a_lab_works_and_leaves_nothing() {
     // The container answers inside the host, and the host answers from the machine.
     let network = engine.inspect("one").unwrap()["NetworkSettings"]["IPAddress"].clone();
     let url = format!("http://{}:8080/", network.as_str().unwrap());
-    let mut probe = host.command(probe_binary().unwrap());
-    assert!(probe.args(["check", &url]).status().unwrap().success());
+    let probe = probe_binary().unwrap();
+    // The engine calls a container started before its program listens.
+    until("an answer of the container", ANSWER_LIMIT, || {
+        let status = host.command(&probe).args(["check", &url]).status()?;
+        Ok(status.success().then_some(()))
+    })
+    .unwrap();
     let server = Server::start(host);
     let answer = Command::new(probe_binary().unwrap()).args(["check", &server.url]).status();
     assert!(answer.unwrap().success());

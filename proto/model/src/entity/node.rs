@@ -1,7 +1,7 @@
 //! The cluster itself and its members.
 
 use crate::spec::{Constraint, ConstraintKey};
-use crate::{ClusterId, NodeId, NodeName, WallMs};
+use crate::{ClusterId, Identity, NodeId, NodeName, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,6 +24,69 @@ pub struct ClusterMeta {
     pub cluster_time: WallMs,
     /// Revisions kept per deployment.
     pub history_limit: u32,
+    /// What members' certificates chain to; `None` in a cluster that was begun before members
+    /// could join, until its first node has made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
+}
+
+/// The cluster's own certificate authority.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// The root certificate, PEM.
+    pub certificate: String,
+    /// Its private key, PEM. Every member holds it, so that any leader can admit a node.
+    pub key: String,
+}
+
+/// The key is never shown.
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trust").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// A raft id or node that was a member once. Kept for the life of the cluster: neither is used
+/// again, and nothing such a member says is believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Its raft id.
+    pub raft_id: u64,
+    /// The node.
+    pub node: NodeId,
+    /// Its hostname then.
+    pub name: NodeName,
+    /// When it was removed.
+    pub removed_at: WallMs,
+    /// Whether the node joined again under another raft id.
+    pub rejoined: bool,
+}
+
+/// A right to join, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// SHA-256 of the secret, as hex; the secret itself is nowhere but with its user.
+    pub secret_hash: String,
+    /// When it was issued.
+    pub issued_at: WallMs,
+    /// When it ends, in cluster time.
+    pub expires_at: WallMs,
+    /// Who issued it.
+    pub issuer: Identity,
+    /// Who used it.
+    pub used: Option<JoinTokenUse>,
+}
+
+/// How a join token was used. Kept for a while, so that a joiner whose answer was lost may ask
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTokenUse {
+    /// When.
+    pub at: WallMs,
+    /// SHA-256 of the joiner's public key, as hex.
+    pub key_digest: String,
+    /// The member it made.
+    pub node: NodeId,
 }
 
 /// One member.
@@ -47,9 +110,31 @@ pub struct Node {
     pub facts: NodeFacts,
     /// When it became a member.
     pub joined_at: WallMs,
+    /// Serials of the certificates it may show, newest last; hex in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serials: Vec<String>,
+    /// Raised each time the leader finds it down.
+    #[serde(default)]
+    pub liveness_epoch: u64,
+    /// Set by `node remove`: its replicas move away, then it leaves the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+}
+
+/// How a member leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// Its replicas are replaced elsewhere first.
+    Drain,
+    /// At once, whatever runs there.
+    Force,
 }
 
 impl Node {
+    /// Certificates a node may show: the one in use and the one that replaces it.
+    pub const SERIALS_KEPT: usize = 2;
+
     /// A label: the operator's, else the configured one, else the empty text.
     pub fn label(&self, key: &str) -> &str {
         self.labels.get(key).or_else(|| self.facts.labels.get(key)).map_or("", String::as_str)
@@ -73,8 +158,11 @@ impl Node {
 /// What a node says about itself; it alone writes this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
-    /// Address that peers and people see; empty while there is no peer port.
+    /// Host and port where its peers reach it; empty while there is no peer port.
     pub address: String,
+    /// Host and port of its API; empty while there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub api_address: String,
     /// Version of the daemon.
     pub version: String,
     /// Docker Engine's version; empty while the engine does not answer.
