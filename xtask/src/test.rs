@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 use argh::FromArgs;
-use jaco_lab::{Artifact, build_binary, ensure_tools};
+use jaco_lab::{Artifact, build_binary, ensure_test_tools, ensure_tools};
 
 use crate::run::{cargo, exit_code};
 
@@ -25,6 +25,7 @@ impl Test {
 
     pub(crate) fn run(self) -> Result<ExitCode> {
         ensure_tools()?;
+        ensure_test_tools()?;
         println!("==> build the static probe");
         let probe = Artifact { package: "jaco-probe", is_static: true, is_release: false };
         let probe = build_binary(probe)?;

@@ -13,6 +13,10 @@ mod lab;
 mod plan;
 mod registry;
 
+// What goes wrong in it.
+mod disk;
+mod faults;
+
 // How it comes and goes.
 mod engine;
 mod network;
@@ -22,6 +26,7 @@ mod teardown;
 mod api;
 mod artifacts;
 mod daemon;
+mod image;
 mod tar;
 mod tools;
 
@@ -33,9 +38,11 @@ mod wait;
 pub use api::{Engine, Response};
 pub use artifacts::{Artifact, STATIC_TARGET, build_binary, probe_binary, static_flags};
 pub use daemon::Daemon;
+pub use disk::SmallDisk;
+pub use faults::Traffic;
 pub use host::Host;
 pub use lab::{Lab, LabOptions};
 pub use plan::NUMBERS;
 pub use registry::{Owner, Record, list};
-pub use tools::ensure_tools;
+pub use tools::{ensure_test_tools, ensure_tools};
 pub use wait::until;

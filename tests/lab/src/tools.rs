@@ -11,12 +11,13 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::report::report;
 
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("containerd", "containerd"),
     ("dockerd", "docker.io"),
     ("hostname", "hostname"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
@@ -26,6 +27,10 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("unshare", "util-linux"),
 ];
 
+/// What only tests call. The registry's package starts a service where systemd runs, which a demo
+/// has no business to do.
+const TEST_PROGRAMS: [(&str, &str); 1] = [("docker-registry", "docker-registry")];
+
 /// Where the kernel says whether AppArmor confines programs; dockerd then loads a profile for its
 /// containers, and without the loader none of them starts.
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
@@ -33,14 +38,27 @@ const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 /// The loader of AppArmor profiles and its package.
 const APPARMOR_LOADER: (&str, &str) = ("apparmor_parser", "apparmor");
 
-/// Installs what is missing with apt; does nothing when everything is there.
+/// Installs what labs need and is missing, with apt; does nothing when everything is there.
 ///
 /// # Errors
 /// When something is missing and the caller is not root, has no apt, or apt fails.
 pub fn ensure_tools() -> Result<()> {
+    ensure(&PROGRAMS)
+}
+
+/// Installs what the tests need beyond [`ensure_tools`].
+///
+/// # Errors
+/// As [`ensure_tools`].
+pub fn ensure_test_tools() -> Result<()> {
+    ensure(&TEST_PROGRAMS)
+}
+
+/// Installs the packages of those `programs` that are missing.
+fn ensure(programs: &[(&'static str, &'static str)]) -> Result<()> {
     let search = env::var("PATH").unwrap_or_default();
     let confined = fs::read_to_string(APPARMOR).is_ok_and(|enabled| enabled.trim() == "Y");
-    let packages = missing(confined, |program| is_installed(&search, program));
+    let packages = missing(programs, confined, |program| is_installed(&search, program));
     if packages.is_empty() {
         return Ok(());
     }
@@ -53,14 +71,18 @@ pub fn ensure_tools() -> Result<()> {
     report(&format!("installing {list}"));
     apt(&["update"], &BTreeSet::new())?;
     apt(&["install", "--yes", "--no-install-recommends"], &packages)?;
-    match missing(confined, |program| is_installed(&search, program)).len() {
+    match missing(programs, confined, |program| is_installed(&search, program)).len() {
         0 => Ok(()),
         _ => bail!("{list} are installed, but not all programs are in PATH ({search})"),
     }
 }
 
-fn missing(confined: bool, is_installed: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
-    let needed = PROGRAMS.into_iter().chain(confined.then_some(APPARMOR_LOADER));
+fn missing(
+    programs: &[(&'static str, &'static str)],
+    confined: bool,
+    is_installed: impl Fn(&str) -> bool,
+) -> BTreeSet<&'static str> {
+    let needed = programs.iter().copied().chain(confined.then_some(APPARMOR_LOADER));
     needed.filter(|(program, _)| !is_installed(program)).map(|(_, package)| package).collect()
 }
 
@@ -86,10 +108,10 @@ mod tests {
 
     #[test]
     fn packages_are_named_once_and_only_when_missing() {
-        assert!(missing(true, |_| true).is_empty());
-        assert_eq!(missing(true, |p| p != "apparmor_parser"), BTreeSet::from(["apparmor"]));
+        assert!(missing(&PROGRAMS, true, |_| true).is_empty());
+        assert_eq!(missing(&PROGRAMS, true, |p| p != "apparmor_parser"), BTreeSet::from(["apparmor"]));
         let packages =
-            missing(false, |program| !["nsenter", "unshare", "protoc"].contains(&program));
+            missing(&PROGRAMS, false, |program| !["nsenter", "unshare", "protoc"].contains(&program));
         assert_eq!(packages, BTreeSet::from(["protobuf-compiler", "util-linux"]));
     }
 }
