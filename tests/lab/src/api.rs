@@ -110,7 +110,16 @@ impl Engine {
             escape(tag),
             escape(change)
         );
-        let answer = self.request("POST", &path, "application/x-tar", archive)?.success()?;
+        self.upload(&path, archive)
+    }
+
+    /// Loads images from an archive as `docker save` makes it.
+    pub(crate) fn load(&self, archive: &[u8]) -> Result<()> {
+        self.upload("/images/load?quiet=1", archive)
+    }
+
+    fn upload(&self, path: &str, archive: &[u8]) -> Result<()> {
+        let answer = self.request("POST", path, "application/x-tar", archive)?.success()?;
         // Progress is a stream of JSON values, and an error in its midst comes with status 200.
         let mut progress = serde_json::Deserializer::from_slice(&answer).into_iter::<Value>();
         progress.try_for_each(|step| {

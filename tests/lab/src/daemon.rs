@@ -85,7 +85,7 @@ impl Daemon {
     /// The daemon's durable state.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.host.data_dir().join("jaco")
+        self.host.daemon_data_dir()
     }
 
     /// What the daemon has said.
@@ -118,16 +118,37 @@ impl Daemon {
         Ok(())
     }
 
+    /// Stops the process as SIGSTOP does: it neither works nor answers, and notices nothing.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused process go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        // The id cannot be another process's: ours is collected only where `child` is taken.
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        kill_process(pid.context("the daemon does not run")?, signal).context("signal")
+    }
+
     /// Asks the process to end and waits for it.
     ///
     /// # Errors
     /// When it does not end in time; it is then killed.
     pub fn stop(&mut self) -> Result<()> {
+        // They fail only when the process has ended by itself, which is what is wanted. A paused
+        // one would not see that it shall end.
+        let _ = self.signal(Signal::TERM).and_then(|()| self.signal(Signal::CONT));
         let Some(child) = self.child.as_mut() else { return Ok(()) };
-        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            // It fails only when the process has ended by itself, which is what is wanted.
-            let _ = kill_process(pid, Signal::TERM);
-        }
         let ended = until("the daemon's end", LIMIT, || Ok(child.try_wait()?));
         if ended.is_err() {
             self.kill()?;

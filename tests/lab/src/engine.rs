@@ -164,6 +164,18 @@ pub(crate) fn stop(host: &HostPlan) -> Result<()> {
     until("dockerd to stop", STOP_LIMIT, || Ok(find(host, "dockerd").is_none().then_some(())))
 }
 
+/// Kills the dockerd and waits for its end; its containers stay.
+pub(crate) fn kill(host: &HostPlan) -> Result<()> {
+    signal(host, Signal::KILL)?;
+    until("dockerd to die", STOP_LIMIT, || Ok(find(host, "dockerd").is_none().then_some(())))
+}
+
+/// Sends the host's dockerd a signal.
+pub(crate) fn signal(host: &HostPlan, signal: Signal) -> Result<()> {
+    process::signal(&running(host)?, signal);
+    Ok(())
+}
+
 fn running(host: &HostPlan) -> Result<Process> {
     find(host, "dockerd").with_context(|| format!("{}: dockerd does not run", host.name))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use rustix::process::Signal;
 
 use crate::api::Engine;
 use crate::engine;
@@ -41,6 +42,12 @@ impl Host {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.plan.data_dir
+    }
+
+    /// Where the host's [`Daemon`](crate::Daemon) keeps its state.
+    #[must_use]
+    pub fn daemon_data_dir(&self) -> PathBuf {
+        self.plan.data_dir.join("jaco")
     }
 
     /// A short directory of this host for sockets, removed with the lab.
@@ -101,6 +108,30 @@ impl Host {
     /// When it does not run or does not stop.
     pub fn stop_engine(&self) -> Result<()> {
         engine::stop(&self.plan)
+    }
+
+    /// Kills the dockerd as `kill -9` does, and waits until it is gone; its containers stay.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_engine(&self) -> Result<()> {
+        engine::kill(&self.plan)
+    }
+
+    /// Stops the dockerd as SIGSTOP does: it answers nobody until [`Host::resume_engine`].
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause_engine(&self) -> Result<()> {
+        engine::signal(&self.plan, Signal::STOP)
+    }
+
+    /// Lets a paused dockerd go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume_engine(&self) -> Result<()> {
+        engine::signal(&self.plan, Signal::CONT)
     }
 
     /// Starts the dockerd again and waits until it answers.

@@ -89,6 +89,11 @@ pub(crate) fn restore_bridge_filter() -> Result<()> {
     Ok(())
 }
 
+/// Sets a link up or down.
+pub(crate) fn set_link(name: &str, is_up: bool) -> Result<()> {
+    run(Command::new("ip").args(["link", "set", name, if is_up { "up" } else { "down" }]))
+}
+
 /// Removes a link; one that is not there is no error.
 pub(crate) fn remove_link(name: &str) -> Result<()> {
     if !Path::new("/sys/class/net").join(name).is_dir() {

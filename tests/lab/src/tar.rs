@@ -1,4 +1,4 @@
-//! A tar archive of one executable file: all that an image from scratch needs.
+//! Tar archives of a few executable files: all that an image from scratch needs.
 
 use anyhow::{Context, Result};
 
@@ -8,6 +8,22 @@ const BLOCK_BYTES: usize = 512;
 ///
 /// A fixed date makes the same binary the same image.
 pub(crate) fn single_file(name: &str, content: &[u8]) -> Result<Vec<u8>> {
+    files(&[(name, content)])
+}
+
+/// An archive of several such files.
+pub(crate) fn files(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
+    let mut archive = Vec::new();
+    for (name, content) in files {
+        archive.extend_from_slice(&header(name, content.len())?);
+        archive.extend_from_slice(content);
+        archive.resize(archive.len().next_multiple_of(BLOCK_BYTES), 0);
+    }
+    archive.resize(archive.len() + 2 * BLOCK_BYTES, 0);
+    Ok(archive)
+}
+
+fn header(name: &str, size: usize) -> Result<[u8; BLOCK_BYTES]> {
     let mut header = [0_u8; BLOCK_BYTES];
     let mut put = |at: usize, field: &[u8]| -> Result<()> {
         let space = header.get_mut(at..at + field.len()).context("tar field is too long")?;
@@ -19,7 +35,7 @@ pub(crate) fn single_file(name: &str, content: &[u8]) -> Result<Vec<u8>> {
     put(100, b"0000755\0")?;
     put(108, b"0000000\0")?;
     put(116, b"0000000\0")?;
-    put(124, format!("{:011o}\0", content.len()).as_bytes())?;
+    put(124, format!("{:011o}\0", size).as_bytes())?;
     put(136, b"00000000000\0")?;
     // The checksum counts its own field as spaces.
     put(148, b"        ")?;
@@ -27,12 +43,7 @@ pub(crate) fn single_file(name: &str, content: &[u8]) -> Result<Vec<u8>> {
     put(257, b"ustar\x0000")?;
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-
-    let padding = content.len().next_multiple_of(BLOCK_BYTES) - content.len();
-    let mut archive = header.to_vec();
-    archive.extend_from_slice(content);
-    archive.resize(archive.len() + padding + 2 * BLOCK_BYTES, 0);
-    Ok(archive)
+    Ok(header)
 }
 
 #[cfg(test)]

@@ -109,9 +109,13 @@ mod tests {
     #[test]
     fn packages_are_named_once_and_only_when_missing() {
         assert!(missing(&PROGRAMS, true, |_| true).is_empty());
-        assert_eq!(missing(&PROGRAMS, true, |p| p != "apparmor_parser"), BTreeSet::from(["apparmor"]));
-        let packages =
-            missing(&PROGRAMS, false, |program| !["nsenter", "unshare", "protoc"].contains(&program));
+        assert_eq!(
+            missing(&PROGRAMS, true, |p| p != "apparmor_parser"),
+            BTreeSet::from(["apparmor"])
+        );
+        let packages = missing(&PROGRAMS, false, |program| {
+            !["nsenter", "unshare", "protoc"].contains(&program)
+        });
         assert_eq!(packages, BTreeSet::from(["protobuf-compiler", "util-linux"]));
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask lab`: hosts with engines of their own, to try things by hand.
 
+mod faults;
 mod status;
 
 use std::os::unix::process::CommandExt;
@@ -25,6 +26,9 @@ enum Action {
     Down(Down),
     Exec(Exec),
     Status(Status),
+    Cut(faults::Cut),
+    Isolate(faults::Isolate),
+    Heal(faults::Heal),
 }
 
 /// Bring up a lab that stays until `lab down`.
@@ -85,6 +89,9 @@ impl Lab {
             }
             Action::Exec(exec) => exec.run()?,
             Action::Status(Status {}) => status::print(),
+            Action::Cut(cut) => cut.run()?,
+            Action::Isolate(isolate) => isolate.run()?,
+            Action::Heal(heal) => heal.run()?,
         }
         Ok(ExitCode::SUCCESS)
     }
