@@ -1,5 +1,6 @@
 //! Generates the protobuf types of this crate from `proto/`.
 
 fn main() -> std::io::Result<()> {
-    prost_build::compile_protos(&["proto/log.proto", "proto/snapshot.proto"], &["proto"])
+    let files = ["proto/log.proto", "proto/peer.proto", "proto/snapshot.proto"];
+    prost_build::compile_protos(&files, &["proto"])
 }

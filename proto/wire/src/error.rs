@@ -1,6 +1,6 @@
 //! What can be wrong with bytes that claim to be ours.
 
-/// Why an entry or a snapshot was not accepted. Offsets are bytes from its start.
+/// Why an entry, a snapshot or a peer frame was not accepted. Offsets are bytes from its start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The protobuf envelope does not parse.
@@ -62,6 +62,18 @@ pub enum Error {
         /// Where.
         offset: usize,
         /// What was expected.
+        reason: &'static str,
+    },
+    /// A frame of the peer port is empty or too large.
+    #[error("a peer frame of {found} bytes; at least one and at most 8 MiB are allowed")]
+    FrameSize {
+        /// Bytes found, without the length before it.
+        found: usize,
+    },
+    /// A frame of the peer port parses but is none that this version knows.
+    #[error("not a peer frame: {reason}")]
+    Frame {
+        /// What is wrong.
         reason: &'static str,
     },
     /// A section is too large for the format.

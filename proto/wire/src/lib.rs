@@ -1,4 +1,4 @@
-//! Versioned byte formats of log entries and snapshots.
+//! Versioned byte formats of log entries, snapshots and peer messages.
 //!
 //! Everything that outlives a process or crosses to another node passes through here, as pure
 //! functions over bytes. The crate knows neither the commands it carries nor the files and sockets
@@ -9,6 +9,7 @@
 mod entry;
 mod error;
 mod pb;
+pub mod peer;
 mod reader;
 mod snapshot;
 

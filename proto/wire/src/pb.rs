@@ -8,6 +8,10 @@ pub(crate) mod log {
     include!(concat!(env!("OUT_DIR"), "/jaco.log.v1.rs"));
 }
 
+pub(crate) mod peer {
+    include!(concat!(env!("OUT_DIR"), "/jaco.peer.v1.rs"));
+}
+
 pub(crate) mod snapshot {
     include!(concat!(env!("OUT_DIR"), "/jaco.snapshot.v1.rs"));
 }
