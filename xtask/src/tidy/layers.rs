@@ -82,7 +82,10 @@ impl<'a> Layer<'a> {
             Self::Kit => matches!(other, Self::Model | Self::KitCore),
             Self::Core(_) => shared.contains(&other),
             Self::Shell(name) => {
-                let own = other == Self::Core(name);
+                // The transport carries messages of the raft core and is no actor with a core of its
+                // own.
+                let carried = name == "peers" && other == Self::Core("raft");
+                let own = other == Self::Core(name) || carried;
                 own || shared.contains(&other) || matches!(other, Self::Kit | Self::Wire)
             }
             Self::Api => shared.contains(&other) || matches!(other, Self::Kit | Self::Manifest),
@@ -241,6 +244,15 @@ mod tests {
         ] {
             let expected = format!("{}: must not depend on {}", bad.0, bad.1);
             assert_eq!(workspace(&members, &[(bad.0, bad.1, None)]), [expected]);
+        }
+    }
+
+    #[test]
+    fn the_transport_carries_messages_of_the_raft_core_alone() {
+        let members = ["actors/peers", "actors/raft", "actors/raft/core", "actors/dns/core"];
+        assert!(workspace(&members, &[("actors/peers", "actors/raft/core", None)]).is_empty());
+        for bad in ["actors/raft", "actors/dns/core"] {
+            assert_eq!(workspace(&members, &[("actors/peers", bad, None)]).len(), 1, "{bad}");
         }
     }
 
