@@ -48,6 +48,7 @@ pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Res
         name: name.clone(),
         hash_key: hash_key.iter().map(|byte| format!("{byte:02x}")).collect(),
         history_limit: config.history_limit,
+        trust: None,
         node: Node {
             id: node_id,
             name: hostname.clone(),
@@ -58,6 +59,9 @@ pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Res
             labels: std::collections::BTreeMap::new(),
             facts: NodeFacts::default(),
             joined_at: now,
+            serials: Vec::new(),
+            liveness_epoch: 0,
+            leaving: None,
         },
     }));
     let envelope = Envelope {

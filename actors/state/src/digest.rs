@@ -66,6 +66,8 @@ impl State {
             sum.add(Sum::of(store::CLUSTER_TAG, cluster));
         }
         add_all(&mut sum, self.nodes.values());
+        add_all(&mut sum, self.tombstones.values());
+        add_all(&mut sum, self.join_tokens.values());
         add_all(&mut sum, self.deployments.values());
         add_all(&mut sum, self.revisions.values());
         add_all(&mut sum, self.replicas.values());

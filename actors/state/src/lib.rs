@@ -17,7 +17,7 @@ mod check;
 mod query;
 mod snapshot;
 
-pub use apply::{Applied, apply};
+pub use apply::{Applied, apply, apply_members};
 pub use check::Violation;
 pub use query::{
     DeploymentStatus, ServiceCount, StatusOfDeployment, dependency_met, deployment_status,

@@ -4,7 +4,8 @@ use crate::digest::Sum;
 use crate::record::{AuditLine, RequestRecord};
 use imbl::{OrdMap, OrdSet};
 use jaco_model::entity::{
-    AuditEvent, ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
+    AuditEvent, ClusterMeta, Deployment, Instance, JoinToken, Node, Replica, RevisionRecord,
+    Rollout, Tombstone, Volume,
 };
 use jaco_model::spec::{ServiceMode, ServiceSpec};
 use jaco_model::{
@@ -25,6 +26,10 @@ pub struct State {
     pub cluster: Option<Arc<ClusterMeta>>,
     /// Members.
     pub nodes: OrdMap<NodeId, Arc<Node>>,
+    /// Raft ids that are never used again.
+    pub tombstones: OrdMap<u64, Arc<Tombstone>>,
+    /// Rights to join by the hash of their secret.
+    pub join_tokens: OrdMap<String, Arc<JoinToken>>,
     /// Deployments, also those being deleted.
     pub deployments: OrdMap<DeploymentName, Arc<Deployment>>,
     /// Kept revisions. One that an instance still runs is kept beyond the limit.

@@ -5,7 +5,8 @@ use crate::record::{AuditLine, RequestRecord};
 use crate::{ServiceKey, State};
 use imbl::{OrdMap, OrdSet};
 use jaco_model::entity::{
-    ClusterMeta, Deployment, Instance, Node, Replica, RevisionRecord, Rollout, Volume,
+    ClusterMeta, Deployment, Instance, JoinToken, Node, Replica, RevisionRecord, Rollout,
+    Tombstone, Volume,
 };
 use jaco_model::{DeploymentName, Generation, InstanceId, NodeId, ReplicaId, RequestId, Revision};
 use serde::Serialize;
@@ -122,6 +123,30 @@ impl Entity for Node {
     }
     fn map(state: &mut State) -> &mut OrdMap<NodeId, Arc<Node>> {
         &mut state.nodes
+    }
+}
+
+impl Entity for Tombstone {
+    const TAG: u8 = 25;
+    type Key = u64;
+
+    fn key(&self) -> u64 {
+        self.raft_id
+    }
+    fn map(state: &mut State) -> &mut OrdMap<u64, Arc<Tombstone>> {
+        &mut state.tombstones
+    }
+}
+
+impl Entity for JoinToken {
+    const TAG: u8 = 26;
+    type Key = String;
+
+    fn key(&self) -> String {
+        self.secret_hash.clone()
+    }
+    fn map(state: &mut State) -> &mut OrdMap<String, Arc<JoinToken>> {
+        &mut state.join_tokens
     }
 }
 

@@ -192,6 +192,7 @@ fn init() -> Envelope {
         name: "test".to_owned(),
         hash_key: "00".repeat(32),
         history_limit: 10,
+        trust: None,
         node: Node {
             id: node_id(),
             name: NodeName::from("node-1"),
@@ -202,6 +203,9 @@ fn init() -> Envelope {
             labels: BTreeMap::new(),
             facts: NodeFacts::default(),
             joined_at: WallMs(1),
+            serials: Vec::new(),
+            liveness_epoch: 0,
+            leaving: None,
         },
     }));
     Envelope {

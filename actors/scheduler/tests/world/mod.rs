@@ -51,6 +51,7 @@ impl World {
                 name: "test".to_owned(),
                 hash_key: "11".repeat(32),
                 history_limit: 10,
+                trust: None,
                 node: node(0),
             })))
             .unwrap();
@@ -246,6 +247,9 @@ pub(crate) fn node(index: usize) -> Node {
             ..NodeFacts::default()
         },
         joined_at: WallMs(0),
+        serials: Vec::new(),
+        liveness_epoch: 0,
+        leaving: None,
     }
 }
 

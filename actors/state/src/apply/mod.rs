@@ -8,6 +8,7 @@
 mod audit;
 mod claims;
 mod deploy;
+mod member;
 mod node;
 mod report;
 mod requests;
@@ -19,7 +20,7 @@ mod spec_hash;
 
 use crate::State;
 use jaco_model::command::{Command, Envelope, Reply};
-use jaco_model::entity::{Deployment, Instance, InstanceState};
+use jaco_model::entity::{Deployment, Instance, InstanceState, Node};
 use jaco_model::event::Event;
 use jaco_model::{
     DeploymentName, ErrorCode, Fault, Generation, Identity, InstanceId, WallMs, name, suggest,
@@ -52,6 +53,25 @@ pub fn apply(state: &mut State, index: u64, envelope: &Envelope) -> Applied {
     Applied { result, events: tx.into_events() }
 }
 
+/// Applies a committed change of the raft configuration: who votes. The caller names the voters by
+/// raft id.
+pub fn apply_members(state: &mut State, index: u64, voters: &[u64]) -> Vec<Event> {
+    state.applied_index = state.applied_index.max(index);
+    let changed: Vec<_> = state
+        .nodes
+        .values()
+        .filter(|node| node.voter != voters.contains(&node.raft_id))
+        .cloned()
+        .collect();
+    let mut events = Vec::new();
+    for node in changed {
+        let id = node.id.clone();
+        state.put(Node { voter: !node.voter, ..node.as_ref().clone() });
+        events.push(Event::NodeChanged(id));
+    }
+    events
+}
+
 fn run(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, Fault> {
     match command {
         Command::InitCluster(init) => node::init_cluster(tx, init),
@@ -60,6 +80,20 @@ fn run(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, Fault> {
         Command::Delete { deployment, volumes } => deploy::delete(tx, deployment, *volumes),
         Command::Scale { deployment, services } => scale::scale(tx, deployment, services),
         Command::Restart { target, in_place } => restart::restart(tx, target, *in_place),
+        Command::IssueJoinToken { secret_hash, expires_at } => {
+            member::issue_join_token(tx, secret_hash, *expires_at)
+        }
+        Command::RemoveNode { node, leaving } => member::remove(tx, node, *leaving),
+        Command::JoinNode(join) => member::join(tx, join),
+        Command::RejoinNode { node, old_raft_id, raft_id } => {
+            member::rejoin(tx, node, *old_raft_id, *raft_id)
+        }
+        Command::RecordCertificate { node, serial } => member::record_certificate(tx, node, serial),
+        Command::EstablishTrust(trust) => member::establish_trust(tx, trust),
+        Command::ForgetNode { node } => member::forget(tx, node),
+        Command::SetLiveness { node, up, epoch, evidence } => {
+            member::set_liveness(tx, node, *up, *epoch, evidence)
+        }
         Command::Schedule { based_on: _, steps } => Ok(schedule::schedule(tx, steps)),
         Command::ReportNode { node, status, facts } => {
             Ok(node::report_node(tx, node, *status, facts))

@@ -33,6 +33,7 @@ pub(super) fn init_cluster(tx: &mut Tx<'_>, init: &InitCluster) -> Result<Reply,
         hash_key: init.hash_key.clone(),
         cluster_time: tx.now,
         history_limit: init.history_limit,
+        trust: init.trust.clone(),
     });
     tx.state.put(init.node.clone());
     tx.events.push(Event::ClusterChanged);
@@ -57,7 +58,10 @@ pub(super) fn report_node(
         return Reply::Done;
     };
     let mut node = node.as_ref().clone();
-    node.status = status;
+    // Whether a node is down is the leader's word; one that cannot be heard cannot deny it.
+    if node.status != NodeStatus::Down && status != NodeStatus::Down {
+        node.status = status;
+    }
     node.facts = facts.clone();
     if tx.state.put(node) {
         tx.events.push(Event::NodeChanged(id.clone()));

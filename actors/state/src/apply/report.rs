@@ -89,7 +89,7 @@ fn next_status(old: &InstanceStatus, report: &InstanceReport) -> InstanceStatus 
 
 /// Moves an instance whose container is gone into its slot's past. That also holds for one that
 /// should run: the slot is then empty, and the scheduler fills it with the next generation.
-fn end_instance(tx: &mut Tx<'_>, instance: Instance, from: InstanceState) {
+pub(super) fn end_instance(tx: &mut Tx<'_>, instance: Instance, from: InstanceState) {
     let (id, deployment) = (instance.id.clone(), instance.deployment.clone());
     tx.state.take::<Instance>(&id);
     if let Some(replica) = tx.state.replicas.get(&id.replica) {

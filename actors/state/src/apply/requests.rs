@@ -57,8 +57,19 @@ fn is_tracked(command: &Command) -> bool {
         | Command::Rollback(_)
         | Command::Delete { .. }
         | Command::Scale { .. }
-        | Command::Restart { .. } => true,
-        Command::Schedule { .. } | Command::ReportNode { .. } | Command::Report { .. } => false,
+        | Command::Restart { .. }
+        | Command::IssueJoinToken { .. }
+        | Command::RemoveNode { .. } => true,
+        // The token itself remembers who used it.
+        Command::JoinNode(_)
+        | Command::RejoinNode { .. }
+        | Command::RecordCertificate { .. }
+        | Command::EstablishTrust(_)
+        | Command::ForgetNode { .. }
+        | Command::SetLiveness { .. }
+        | Command::Schedule { .. }
+        | Command::ReportNode { .. }
+        | Command::Report { .. } => false,
     }
 }
 

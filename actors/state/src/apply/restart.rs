@@ -3,8 +3,9 @@
 use super::scale::unknown_service;
 use super::{Tx, with_suggestion};
 use jaco_model::command::{Reply, RestartTarget};
-use jaco_model::entity::{Desired, Replica};
-use jaco_model::{DeploymentName, ErrorCode, Fault, ReplicaId, ServiceName};
+use jaco_model::entity::{Desired, Replica, Slot};
+use jaco_model::{DeploymentName, ErrorCode, Fault, NodeId, ReplicaId, ServiceName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) fn restart(
@@ -27,10 +28,7 @@ pub(super) fn restart(
             }
             continue;
         }
-        let mut replica = replica.as_ref().clone();
-        replica.restart_nonce = replica.restart_nonce.saturating_add(1);
-        tx.touch(&replica.deployment);
-        tx.state.put(replica);
+        ask_again(tx, replica);
     }
     if !replicas.is_empty() {
         let mut facts = facts(target);
@@ -38,6 +36,25 @@ pub(super) fn restart(
         tx.audit("restart", &facts);
     }
     Ok(Reply::Restarted { instances })
+}
+
+/// Wants every instance on `node` replaced, which the scheduler then does elsewhere.
+pub(super) fn replace_on(tx: &mut Tx<'_>, node: &NodeId) {
+    let running = tx.state.instances_on(node).filter(|i| i.desired == Desired::Run);
+    let replicas: BTreeSet<ReplicaId> = running.map(|i| i.id.replica.clone()).collect();
+    for id in replicas {
+        let Some(replica) = tx.state.replicas.get(&id).cloned() else { continue };
+        // A global service has nowhere else to go: its instance ends with the node.
+        if matches!(replica.slot, Slot::Index(_)) {
+            ask_again(tx, &replica);
+        }
+    }
+}
+
+fn ask_again(tx: &mut Tx<'_>, replica: &Replica) {
+    let restart_nonce = replica.restart_nonce.saturating_add(1);
+    tx.touch(&replica.deployment);
+    tx.state.put(Replica { restart_nonce, ..replica.clone() });
 }
 
 fn facts(target: &RestartTarget) -> Vec<(&'static str, String)> {

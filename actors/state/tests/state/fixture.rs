@@ -32,6 +32,9 @@ pub(crate) fn node(id: &str, host: &str) -> Node {
         labels: BTreeMap::new(),
         facts: NodeFacts::default(),
         joined_at: WallMs(START),
+        serials: Vec::new(),
+        liveness_epoch: 0,
+        leaving: None,
     }
 }
 
@@ -42,6 +45,7 @@ pub(crate) fn init(history_limit: u32) -> Command {
         hash_key: "5a".repeat(32),
         history_limit,
         node: node("n1", "alpha"),
+        trust: None,
     }))
 }
 

@@ -60,6 +60,14 @@ fn play(script: &str) -> String {
 fn run(bench: &mut Bench, line: &Line<'_>) -> String {
     match line.word(0) {
         "state" => summary(&bench.state),
+        "members" => crate::members::summary(&bench.state),
+        "voters" => {
+            let raft_ids: Vec<u64> =
+                line.word(1).split(',').map(|id| id.parse().expect("a number")).collect();
+            let index = bench.state.applied_index + 1;
+            let events = jaco_state::apply_members(&mut bench.state, index, &raft_ids);
+            events.iter().map(described).collect()
+        }
         "audit" => bench.state.audit().fold(String::new(), |text, event| {
             let payload = pairs(&event.payload);
             format!("{text}{} {} {}{payload}\n", event.raft_index, event.identity, event.kind)

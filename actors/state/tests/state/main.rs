@@ -4,6 +4,7 @@ mod fixture;
 mod golden;
 mod hashing;
 mod limits;
+mod members;
 mod properties;
 mod script;
 mod snapshot;

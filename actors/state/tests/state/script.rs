@@ -1,6 +1,7 @@
 //! Scripts: one command per line, as text.
 
 use crate::fixture::{self, Bench};
+use crate::members;
 use jaco_model::command::{Command, RestartTarget, Rollback, Step, VolumeReport};
 use jaco_model::entity::{InstanceState, NodeFacts, NodeStatus, RevisionStatus, Rollout, Slot};
 use jaco_model::spec::{
@@ -35,11 +36,11 @@ impl<'a> Line<'a> {
         self.words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
-    fn number(&self, key: &str) -> Option<u64> {
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
         self.option(key).map(|text| text.parse().expect("a number"))
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub(crate) fn has(&self, word: &str) -> bool {
         self.words.contains(&word)
     }
 }
@@ -87,7 +88,7 @@ pub(crate) fn command(bench: &Bench, line: &Line<'_>) -> Command {
                 ..NodeFacts::default()
             }),
         },
-        verb => panic!("unknown verb {verb}"),
+        _ => members::command(line),
     }
 }
 

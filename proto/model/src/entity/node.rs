@@ -114,11 +114,15 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serials: Vec<String>,
     /// Raised each time the leader finds it down.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub liveness_epoch: u64,
     /// Set by `node remove`: its replicas move away, then it leaves the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a member leaves.

@@ -29,6 +29,7 @@ pub(crate) fn init() -> Command {
         name: "test".to_owned(),
         hash_key: "5a".repeat(32),
         history_limit: 10,
+        trust: None,
         node: Node {
             id: NodeId::from(NODE),
             name: NodeName::from("alpha"),
@@ -39,6 +40,9 @@ pub(crate) fn init() -> Command {
             labels: BTreeMap::new(),
             facts: NodeFacts::default(),
             joined_at: WallMs(START),
+            serials: Vec::new(),
+            liveness_epoch: 0,
+            leaving: None,
         },
     }))
 }
