@@ -8,11 +8,16 @@
 #![forbid(unsafe_code)]
 
 mod entry;
-mod member;
 mod snapshot;
 mod step;
 
+mod member;
+mod members;
+mod permit;
+mod propose;
+mod reads;
+
 pub use entry::{decode, encode};
-pub use member::{Me, Member};
+pub use member::{Me, Member, Start};
 pub use snapshot::{decode_state, encode_state};
-pub use step::{Answer, Delivery, Error, Io, Step, Ticket};
+pub use step::{Answer, Delivery, Error, Io, Peer, Step, Ticket};

@@ -1,13 +1,14 @@
 //! One daemon's state machine, its proposals in flight, and the table of who talks to whom.
 
-use crate::entry::{decode, encode};
+use crate::entry::decode;
+use crate::propose::Origin;
+use crate::reads::{CatchUp, LEADER_WAIT, Reader};
 use crate::snapshot::decode_state;
 use crate::step::{Answer, Delivery, Error, Io, Step, Ticket};
-use jaco_kit_core::{Now, OpId, OpIds};
-use jaco_model::command::{Command, Envelope};
+use jaco_kit_core::{Mono, Now, OpId, OpIds};
+use jaco_model::NodeId;
 use jaco_model::event::Event;
-use jaco_model::{ErrorCode, Fault, Identity, NodeId, RequestId, WallMs};
-use jaco_raft_core::{Committed, Payload, Refusal, Role, Status};
+use jaco_raft_core::{Committed, Members, Payload, Role, Status};
 use jaco_scheduler::Dirty;
 use jaco_state::{Applied, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,41 +23,87 @@ pub struct Me {
     pub raft_id: u64,
 }
 
+/// What a member knows at its start.
+#[derive(Debug)]
+pub struct Start {
+    /// The state of its newest snapshot; the default for a newcomer.
+    pub state: State,
+    /// The member list of that snapshot.
+    pub members: Members,
+    /// The last entry of its log that says something.
+    pub last_index: u64,
+    /// Random per start.
+    pub session: u64,
+}
+
 /// The pure middle of one daemon.
 #[derive(Debug)]
 pub struct Member {
-    me: Me,
-    state: State,
-    ops: OpIds,
-    pending: BTreeMap<OpId, Origin>,
-    /// Upper half of the request ids of this process's own commands; random per start.
-    session: u64,
-    leads: bool,
-    /// The last entry that was durable at the start. An older state must not be shown to anybody:
-    /// a reader would miss what was acknowledged, the runtime would take newer containers for
-    /// orphans.
-    catch_up_to: u64,
-}
-
-/// Who waits for a proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Scheduler(OpId),
-    Runtime(OpId),
-    Api(Ticket),
+    pub(crate) me: Me,
+    pub(crate) state: State,
+    /// The member list of the raft group at the last applied entry.
+    pub(crate) members: Members,
+    pub(crate) ops: OpIds,
+    pub(crate) pending: BTreeMap<OpId, Origin>,
+    /// Answers of the leader that wait until their entry is applied here, by its index.
+    pub(crate) behind: BTreeMap<u64, Vec<(Origin, Answer)>>,
+    pub(crate) reads: BTreeMap<OpId, Reader>,
+    /// Reads that wait until as much is applied here, by index.
+    pub(crate) late_reads: BTreeMap<u64, Vec<Ticket>>,
+    /// Upper half of the request ids of this process's own commands.
+    pub(crate) session: u64,
+    pub(crate) leads: bool,
+    /// The leader's raft id.
+    pub(crate) leader: Option<u64>,
+    pub(crate) leaderless_since: Option<Mono>,
+    /// An older state must not be shown to anybody: a reader would miss what was acknowledged, the
+    /// runtime would take newer containers for orphans.
+    pub(crate) catch_up: CatchUp,
+    pub(crate) started: Mono,
+    pub(crate) suspects: BTreeSet<NodeId>,
+    /// Removals whose end is being written.
+    pub(crate) forgetting: BTreeSet<NodeId>,
 }
 
 impl Member {
-    /// A member whose state is that of its newest snapshot, and whose log holds commands up to
-    /// `catch_up_to`. `session` is random per start.
-    pub fn new(me: Me, state: State, catch_up_to: u64, session: u64) -> Member {
-        let (ops, pending) = (OpIds::default(), BTreeMap::new());
-        Member { me, state, ops, pending, session, leads: false, catch_up_to }
+    /// A member that goes on from what its disk holds.
+    ///
+    /// A sole voter knows by itself what was acknowledged: its whole log. Others ask the leader.
+    pub fn new(now: Now, me: Me, start: Start) -> Member {
+        let Start { state, members, last_index, session } = start;
+        let is_alone = members.voters == [me.raft_id];
+        let catch_up = if is_alone {
+            CatchUp::Until(last_index)
+        } else {
+            CatchUp::Asking { asked: false, at: now.mono.plus(LEADER_WAIT) }
+        };
+        Member {
+            me,
+            state,
+            members,
+            ops: OpIds::default(),
+            pending: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            late_reads: BTreeMap::new(),
+            session,
+            leads: false,
+            leader: None,
+            leaderless_since: Some(now.mono),
+            catch_up,
+            started: now.mono,
+            suspects: BTreeSet::new(),
+            forgetting: BTreeSet::new(),
+        }
     }
 
-    /// Whether the state holds everything that was durable at the start.
+    /// Whether the state holds everything that was acknowledged before the start.
     pub fn has_caught_up(&self) -> bool {
-        self.state.applied_index >= self.catch_up_to
+        match self.catch_up {
+            CatchUp::Until(index) => self.state.applied_index >= index,
+            CatchUp::Asking { .. } => false,
+            CatchUp::Done => true,
+        }
     }
 
     /// The state as of the last applied entry.
@@ -64,19 +111,24 @@ impl Member {
         &self.state
     }
 
-    /// Shows the state as it is; nothing while it is older than what was known before the start.
+    /// The member list of the raft group as of the last applied entry.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Shows the state as it is; the transport and raft also learn the members of a state that is
+    /// too old for everyone else, since they are the way to a newer one.
     pub fn show(&self) -> Vec<Step> {
-        self.publish(vec![Event::ClusterChanged])
+        let mut steps = self.publish(vec![Event::ClusterChanged]);
+        if !self.state.nodes.is_empty() {
+            steps.extend(self.show_members());
+        }
+        steps
     }
 
     /// Asserts the invariants of the state machine.
     pub fn check_invariants(&self) {
         debug_assert!(self.state.check().is_ok(), "{:?}", self.state.check());
-    }
-
-    /// A command of the API.
-    pub fn submit(&mut self, ticket: Ticket, envelope: &Envelope) -> Vec<Step> {
-        self.propose(Origin::Api(ticket), envelope)
     }
 
     /// An effect of the scheduler.
@@ -95,153 +147,163 @@ impl Member {
         }
     }
 
+    /// An effect of the liveness core.
+    pub fn from_liveness(&mut self, now: Now, effect: jaco_liveness_core::Effect) -> Vec<Step> {
+        match effect {
+            jaco_liveness_core::Effect::Probe { op, peer, word } => {
+                vec![Step::Io(Io::Probe { op, to: peer, word })]
+            }
+            jaco_liveness_core::Effect::Suspects(suspects) => {
+                self.suspects.clone_from(&suspects);
+                vec![Step::Io(Io::PublishSuspects(suspects))]
+            }
+            jaco_liveness_core::Effect::Propose { op, command } => {
+                self.propose_own(now, Origin::Liveness(op), command)
+            }
+        }
+    }
+
     /// An effect of the raft core.
-    pub fn from_raft(&mut self, effect: jaco_raft_core::Effect) -> Vec<Step> {
+    pub fn from_raft(&mut self, now: Now, effect: jaco_raft_core::Effect) -> Vec<Step> {
         use jaco_raft_core::Effect;
         match effect {
             Effect::Persist(batch) => vec![Step::Io(Io::Persist(batch))],
             Effect::Send(messages) => vec![Step::Io(Io::Send(messages))],
-            Effect::Restore { at, data, .. } => self.restore(at.index, &data),
-            Effect::Apply(entries) => self.apply(entries),
+            Effect::Restore { at, members, data } => self.restore(at.index, members, &data),
+            Effect::Apply(entries) => self.apply(now, entries),
             Effect::TakeSnapshot { at, members } => {
                 let state = Arc::new(self.state.clone());
                 vec![Step::Io(Io::EncodeSnapshot { at, members, state })]
             }
             Effect::LoadSnapshot(at) => vec![Step::Io(Io::LoadSnapshot(at))],
-            Effect::Failed { op, why } => self.failed(op, why).into_iter().collect(),
-            Effect::RoleChanged(status) => self.role_changed(status),
+            Effect::Failed { op, why } => self.failed(now, op, why),
+            Effect::ReadReady { op, .. } => self.read_led(op),
+            Effect::RoleChanged(status) => self.role_changed(now, status),
             Effect::PeerViolation { from, what } => vec![Step::Io(Io::Violation { from, what })],
             Effect::Fatal(error) => vec![Step::Io(Io::Fatal(Error::Raft(error)))],
         }
     }
 
-    /// A command of this process: stamped and named here.
-    fn propose_own(&mut self, now: Now, origin: Origin, command: Command) -> Vec<Step> {
-        let serial = self.ops.next_id().0;
-        let envelope = Envelope {
-            request_id: RequestId(u128::from(self.session) << 64 | u128::from(serial)),
-            at: WallMs(now.wall.0),
-            identity: Identity::from("system"),
-            os_user: None,
-            command,
-        };
-        self.propose(origin, &envelope)
-    }
-
-    fn propose(&mut self, origin: Origin, envelope: &Envelope) -> Vec<Step> {
-        match encode(envelope) {
-            Ok(data) => {
-                let op = self.ops.next_id();
-                self.pending.insert(op, origin);
-                vec![deliver(Delivery::Raft(jaco_raft_core::Input::Propose { op, data }))]
-            }
-            Err(error) => {
-                let message = format!("the command does not encode: {error}");
-                vec![answer(origin, Err(Fault::new(ErrorCode::Internal, message)))]
-            }
-        }
-    }
-
-    /// A proposal that was not committed, or of which nobody knows.
-    fn failed(&mut self, op: OpId, why: Refusal) -> Option<Step> {
-        let origin = self.pending.remove(&op)?;
-        Some(answer(origin, Err(self.refusal(why))))
-    }
-
-    fn refusal(&self, why: Refusal) -> Fault {
-        match why {
-            Refusal::NotLeader { leader } => {
-                let fault = Fault::new(ErrorCode::NoLeader, "an election is under way")
-                    .with("retry_after", 1);
-                match leader.and_then(|id| self.node_of(id)) {
-                    Some(node) => fault.with("leader", node),
-                    None => fault,
-                }
-            }
-            Refusal::Overloaded => {
-                Fault::new(ErrorCode::TooManyRequests, "too many changes wait to be written")
-                    .with("retry_after", 1)
-            }
-            Refusal::Size => {
-                Fault::new(ErrorCode::LimitExceeded, "the change is larger than one log entry")
-            }
-            Refusal::Membership => {
-                Fault::new(ErrorCode::Conflict, "another change of the members is under way")
-                    .with("operation", "membership")
-            }
-            Refusal::Unknown => {
-                Fault::new(ErrorCode::NoLeader, "it is not known whether the change was written")
-                    .with("outcome", "unknown")
-                    .with("retry_after", 1)
-            }
-        }
-    }
-
-    fn node_of(&self, raft_id: u64) -> Option<&NodeId> {
+    pub(crate) fn node_of(&self, raft_id: u64) -> Option<&NodeId> {
         self.state.nodes.values().find(|node| node.raft_id == raft_id).map(|node| &node.id)
     }
 
-    fn role_changed(&mut self, status: Status) -> Vec<Step> {
+    fn role_changed(&mut self, now: Now, status: Status) -> Vec<Step> {
         let mut steps = Vec::new();
         let leads = status.role == Role::Leader;
         if leads != self.leads {
             self.leads = leads;
             let input = jaco_scheduler::Input::Leadership(leads);
             steps.push(deliver(Delivery::Scheduler(input)));
+            let input = jaco_liveness_core::Input::Leadership(leads);
+            steps.push(deliver(Delivery::Liveness(input)));
         }
-        let leader = match status.leader {
+        if status.leader != self.leader {
+            self.leader = status.leader;
+            self.leaderless_since = status.leader.is_none().then_some(now.mono);
+        }
+        steps.extend(self.ask_to_catch_up(now));
+        steps.extend(self.forget_removed(now));
+        steps.push(self.publish_leader());
+        steps
+    }
+
+    fn publish_leader(&self) -> Step {
+        let leader = match self.leader {
             Some(id) if id == self.me.raft_id => Some(self.me.node.clone()),
             Some(id) => self.node_of(id).cloned(),
             None => None,
         };
-        steps.push(Step::Io(Io::PublishLeader(leader)));
-        steps
+        Step::Io(Io::PublishLeader(leader))
     }
 
     /// Replaces the whole state by a snapshot of the leader.
-    fn restore(&mut self, index: u64, data: &[u8]) -> Vec<Step> {
+    fn restore(&mut self, index: u64, members: Members, data: &[u8]) -> Vec<Step> {
         match decode_state(index, data) {
             Ok(state) => {
                 self.state = state;
-                self.catch_up_to = 0;
-                self.publish(vec![Event::ClusterChanged])
+                self.members = members;
+                let mut steps = self.settle_catch_up();
+                if steps.is_empty() {
+                    steps = self.show();
+                }
+                // The leader may have been a number without a name until now.
+                steps.push(self.publish_leader());
+                steps.extend(self.settle_waiting());
+                steps
             }
             Err(error) => vec![Step::Io(Io::Fatal(error))],
         }
     }
 
     /// Applies committed entries in order, answers those that wait, and shows the new state.
-    fn apply(&mut self, entries: Vec<Committed>) -> Vec<Step> {
-        let mut steps = Vec::new();
+    fn apply(&mut self, now: Now, entries: Vec<Committed>) -> Vec<Step> {
+        let mut answers = Vec::new();
         let mut events = Vec::new();
+        let was_shown = self.has_caught_up();
         for Committed { index, op, payload, .. } in entries {
-            let Payload::Command(data) = payload else {
-                self.state.applied_index = index;
-                continue;
+            let data = match payload {
+                Payload::Command(data) => data,
+                Payload::Members(members) => {
+                    events.extend(jaco_state::apply_members(
+                        &mut self.state,
+                        index,
+                        &members.voters,
+                    ));
+                    self.members = members;
+                    continue;
+                }
             };
             let envelope = match decode(&data) {
                 Ok(envelope) => envelope,
                 Err(source) => {
-                    steps.push(Step::Io(Io::Fatal(Error::Decode { index, source })));
-                    return steps;
+                    return vec![Step::Io(Io::Fatal(Error::Decode { index, source }))];
                 }
             };
-            let is_replayed = !self.has_caught_up();
             let Applied { result, events: changed } =
                 jaco_state::apply(&mut self.state, index, &envelope);
-            // What is replayed was news in an earlier life.
-            events.extend(changed.into_iter().filter(|_| !is_replayed));
-            if is_replayed && self.has_caught_up() {
-                events.push(Event::ClusterChanged);
-            }
+            events.extend(changed);
             if let Some(origin) = op.and_then(|op| self.pending.remove(&op)) {
-                steps.push(answer(origin, result));
+                answers.extend(self.answer(origin, index, result));
             }
         }
+        let mut steps = self.show_members_after(&events);
+        if was_shown {
+            steps.extend(self.publish(events));
+        } else {
+            // What is replayed was news in an earlier life; it is shown once, as a whole.
+            steps.extend(self.settle_catch_up());
+        }
         // Whoever asked sees the new state before the answer.
-        let mut all = self.publish(events);
-        all.append(&mut steps);
-        all
+        steps.append(&mut answers);
+        steps.extend(self.settle_waiting());
+        steps.extend(self.forget_removed(now));
+        steps
+    }
+
+    /// Answers those who waited for what is applied now.
+    fn settle_waiting(&mut self) -> Vec<Step> {
+        let later = self.behind.split_off(&self.state.applied_index.saturating_add(1));
+        let due = std::mem::replace(&mut self.behind, later);
+        let mut steps = Vec::new();
+        for (index, answers) in due {
+            for (origin, result) in answers {
+                steps.extend(self.answer(origin, index, result));
+            }
+        }
+        steps.extend(self.settle_reads());
+        steps
+    }
+
+    /// Tells of the members when `events` concern them, also while the state is too old to be shown
+    /// to anybody else: without its peers it would stay so.
+    fn show_members_after(&self, events: &[Event]) -> Vec<Step> {
+        let concerned = events
+            .iter()
+            .any(|event| matches!(event, Event::ClusterChanged | Event::NodeChanged(_)));
+        // A node on its way out leaves once its last instance has.
+        let drains = self.state.nodes.values().any(|node| node.leaving.is_some());
+        if concerned || drains { self.show_members() } else { Vec::new() }
     }
 
     fn publish(&self, events: Vec<Event>) -> Vec<Step> {
@@ -261,23 +323,8 @@ impl Member {
     }
 }
 
-fn deliver(delivery: Delivery) -> Step {
+pub(crate) fn deliver(delivery: Delivery) -> Step {
     Step::Deliver(Box::new(delivery))
-}
-
-/// The outcome of a proposal, for whoever waits for it.
-fn answer(origin: Origin, answer: Answer) -> Step {
-    match origin {
-        Origin::Scheduler(op) => deliver(Delivery::Scheduler(jaco_scheduler::Input::Proposed {
-            op,
-            result: answer.map(|_| ()),
-        })),
-        Origin::Runtime(op) => deliver(Delivery::Runtime(jaco_runtime_core::Input::Proposed {
-            op,
-            result: answer.map(|_| ()),
-        })),
-        Origin::Api(ticket) => Step::Io(Io::Answer { ticket, answer }),
-    }
 }
 
 /// Which deployments the scheduler must look at again.

@@ -1,10 +1,12 @@
 //! What the wiring asks of its host.
 
+use jaco_kit_core::OpId;
 use jaco_model::command::Reply;
 use jaco_model::event::Event;
 use jaco_model::{Fault, NodeId};
 use jaco_raft_core::{Batch, Members, Position, eraftpb};
 use jaco_state::State;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One thing to do, in order.
@@ -25,14 +27,30 @@ pub enum Delivery {
     Scheduler(jaco_scheduler::Input),
     /// For the runtime core.
     Runtime(jaco_runtime_core::Input),
+    /// For the liveness core.
+    Liveness(jaco_liveness_core::Input),
 }
 
-/// Names one proposal of the API until it is answered.
+/// Names one call, of the API or of a peer, until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// How a proposal of the API ended.
+/// How a command ended.
 pub type Answer = Result<Reply, Fault>;
+
+/// A member as the transport between members knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Identity, as in its certificate.
+    pub node: NodeId,
+    /// Id in the raft group.
+    pub raft_id: u64,
+    /// Host and port of its peer port; empty while it has not said.
+    pub address: String,
+    /// Serials of the certificates it may show. `None` while this member is not up to date: a peer
+    /// may have got a new certificate meanwhile, and must not be shut out for it.
+    pub serials: Option<Vec<String>>,
+}
 
 /// What only a driver can do.
 #[derive(Debug)]
@@ -55,13 +73,54 @@ pub enum Io {
     LoadSnapshot(Position),
     /// Carry out an order of the runtime core.
     Runtime(jaco_runtime_core::Effect),
-    /// Answer a call of the API.
+    /// Answer a call that brought a command.
     Answer {
         /// Which call.
         ticket: Ticket,
+        /// Where the answer stands in the log; 0 when nothing was written.
+        index: u64,
         /// Its answer.
         answer: Answer,
     },
+    /// Answer a call that asked how far the log is: the state shown here holds everything that was
+    /// acknowledged anywhere before the question.
+    AnswerRead {
+        /// Which call.
+        ticket: Ticket,
+        /// The index that is applied.
+        result: Result<u64, Fault>,
+    },
+    /// Hand a command to the leader, then tell `Member::forward_answered`.
+    Forward {
+        /// Names it in the answer.
+        op: OpId,
+        /// The leader.
+        to: NodeId,
+        /// The bytes of the log entry.
+        data: Vec<u8>,
+    },
+    /// Ask the leader how far the log is, then tell `Member::read_answered`.
+    AskRead {
+        /// Names it in the answer.
+        op: OpId,
+        /// The leader.
+        to: NodeId,
+    },
+    /// Probe a peer, then tell the liveness core.
+    Probe {
+        /// Names it in the answer.
+        op: OpId,
+        /// Whom.
+        to: NodeId,
+        /// What to say.
+        word: jaco_liveness_core::Word,
+    },
+    /// Tell a member that it was removed, as far as it can be reached.
+    TellRemoved(NodeId),
+    /// Show whom routing should avoid.
+    PublishSuspects(BTreeSet<NodeId>),
+    /// Speak to these members and to nobody else.
+    Peers(Vec<Peer>),
     /// Show the new state to everyone who watches.
     Publish {
         /// The state.

@@ -11,7 +11,9 @@ use jaco_raft_core::{
 use jaco_runtime_core::{Host, RuntimeCore, Settings};
 use jaco_scheduler::Scheduler;
 use jaco_state::State;
-use jaco_wiring::{Answer, Delivery, Io, Me, Member, Step, Ticket, decode_state, encode_state};
+use jaco_wiring::{
+    Answer, Delivery, Io, Me, Member, Start, Step, Ticket, decode_state, encode_state,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -52,7 +54,7 @@ impl World {
         World {
             now: 0,
             published: Arc::new(state.clone()),
-            member: Member::new(me, state, FIRST.index, 99),
+            member: Member::new(Now::default(), me, start(state, FIRST.index)),
             raft: RaftCore::new(Config::new(RAFT_ID, 1), durable).expect("the log is valid"),
             scheduler: Scheduler::new(1),
             runtime: RuntimeCore::new(host(), Settings::default(), 1),
@@ -113,12 +115,14 @@ impl World {
                 let effects = self.runtime.step(now, input);
                 self.runtime_effects(effects);
             }
+            // There is nobody to watch.
+            Delivery::Liveness(_) => {}
         }
     }
 
     fn raft_effects(&mut self, effects: Vec<jaco_raft_core::Effect>) {
         for effect in effects {
-            let steps = self.member.from_raft(effect);
+            let steps = self.member.from_raft(self.now(), effect);
             self.steps.extend(steps);
         }
     }
@@ -142,11 +146,11 @@ impl World {
             Io::Persist(batch) if self.disk_on => self.written(batch.seq),
             Io::Persist(batch) => self.unwritten.push(batch.seq),
             Io::Publish { state, .. } => self.published = state,
-            Io::Answer { ticket, answer } => {
+            Io::Answer { ticket, answer, .. } => {
                 self.answers.push((ticket, answer, self.published.applied_index));
             }
             // The engine never answers, and nobody asks who leads.
-            Io::Runtime(_) | Io::PublishLeader(_) => {}
+            Io::Runtime(_) | Io::PublishLeader(_) | Io::Peers(_) => {}
             other => panic!("a single member asks for {other:?}"),
         }
     }
@@ -165,10 +169,16 @@ impl World {
             os_user: None,
             command,
         };
-        let steps = self.member.submit(Ticket(ticket), &envelope);
+        let steps = self.member.submit(self.now(), Ticket(ticket), &envelope);
         self.steps.extend(steps);
         self.drain();
     }
+}
+
+/// What a sole voter knows at its start.
+fn start(state: State, last_index: u64) -> Start {
+    let members = Members { voters: vec![RAFT_ID], learners: Vec::new() };
+    Start { state, members, last_index, session: 99 }
 }
 
 fn node_id() -> NodeId {
@@ -283,7 +293,8 @@ fn a_member_with_nothing_to_do_writes_nothing() {
 fn shown(steps: &[Step]) -> usize {
     let shows = |step: &&Step| {
         matches!(step, Step::Io(Io::Publish { .. }))
-            || matches!(step, Step::Deliver(to) if !matches!(**to, Delivery::Raft(_)))
+            || matches!(step, Step::Deliver(to)
+                if matches!(**to, Delivery::Scheduler(_) | Delivery::Runtime(_)))
     };
     steps.iter().filter(shows).count()
 }
@@ -293,7 +304,7 @@ fn a_restarted_member_shows_nothing_older_than_what_it_had_acknowledged() {
     let mut state = State::default();
     jaco_state::apply(&mut state, FIRST.index, &init()).result.unwrap();
     let me = Me { node: node_id(), raft_id: RAFT_ID };
-    let mut member = Member::new(me, state, 5, 99);
+    let mut member = Member::new(Now::default(), me, start(state, 5));
     assert_eq!(shown(&member.show()), 0);
     let mut entry = |index| {
         let envelope = Envelope { request_id: RequestId(u128::from(index)), ..init() };
@@ -303,7 +314,7 @@ fn a_restarted_member_shows_nothing_older_than_what_it_had_acknowledged() {
             op: None,
             payload: Payload::Command(jaco_wiring::encode(&envelope).unwrap()),
         };
-        shown(&member.from_raft(jaco_raft_core::Effect::Apply(vec![committed])))
+        shown(&member.from_raft(Now::default(), jaco_raft_core::Effect::Apply(vec![committed])))
     };
     assert_eq!(entry(3), 0, "replayed");
     assert_eq!(entry(5), 3, "to watchers, the scheduler and the runtime");
