@@ -4,5 +4,6 @@
 
 mod error;
 pub mod pki;
+pub mod tls;
 
 pub use error::Error;
