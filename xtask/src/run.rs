@@ -37,7 +37,12 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
 
 /// What `cargo metadata` says about the workspace and its resolved dependencies.
 pub(crate) fn metadata() -> Result<Value> {
+    metadata_with(&[])
+}
+
+fn metadata_with(flags: &[&str]) -> Result<Value> {
     let output = cargo(["metadata", "--format-version=1"])?
+        .args(flags)
         .stderr(std::process::Stdio::inherit())
         .output()
         .context("cannot start cargo metadata")?;
@@ -47,7 +52,8 @@ pub(crate) fn metadata() -> Result<Value> {
 
 /// Where cargo puts what it builds.
 pub(crate) fn target_dir() -> Result<PathBuf> {
-    let metadata = metadata()?;
+    // Without dependencies nothing is resolved, and so nothing downloaded.
+    let metadata = metadata_with(&["--no-deps"])?;
     let directory = metadata.get("target_directory").and_then(Value::as_str);
     Ok(directory.context("cargo metadata names no target directory")?.into())
 }

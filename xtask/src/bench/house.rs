@@ -62,7 +62,7 @@ fn on_a_node(site: &Site, sink: &mut Sink, rest: Duration) -> Result<()> {
 fn size(jaco: &PathBuf) -> Result<Figure> {
     let bytes = fs::metadata(jaco)?.len();
     Ok(Figure {
-        name: "binary size",
+        name: "binary size".into(),
         value: bytes as f64 / 1e6,
         unit: "MB",
         peer: None,
@@ -87,7 +87,7 @@ fn cli_start(jaco: &PathBuf) -> Result<Figure> {
     let mut docker = Command::new("docker");
     docker.arg("--version");
     Ok(Figure {
-        name: "cli start, median",
+        name: "cli start, median".into(),
         value: median(ours)?,
         unit: "ms",
         peer: Some(("docker --version", median(docker)?)),
@@ -113,7 +113,7 @@ fn apply(site: &Site) -> Result<Figure> {
     })?;
     site.jaco(&["wait", "bench"])?;
     Ok(Figure {
-        name: "apply to 30 running containers",
+        name: "apply to 30 running containers".into(),
         value: ours.as_secs_f64(),
         unit: "s",
         peer: Some(("30 concurrent docker run", peer.as_secs_f64())),
@@ -170,21 +170,21 @@ fn at_rest(site: &Site, rest: Duration) -> Result<Vec<Figure>> {
     let cpu = cpu_seconds(pid)? - cpu;
     Ok(vec![
         Figure {
-            name: "idle memory with 30 replicas",
+            name: "idle memory with 30 replicas".into(),
             value: rss_mb(pid)?,
             unit: "MB",
             peer: None,
             goal: Goal::Most(40.0),
         },
         Figure {
-            name: "idle cpu with 30 replicas",
+            name: "idle cpu with 30 replicas".into(),
             value: cpu / rest.as_secs_f64() * 100.0,
             unit: "% of a core",
             peer: None,
             goal: Goal::Most(1.0),
         },
         Figure {
-            name: "raft entries per idle minute with 30 replicas",
+            name: "raft entries per idle minute with 30 replicas".into(),
             value: (index()? - entries) / minutes,
             unit: "entries",
             peer: None,
@@ -213,14 +213,14 @@ fn proposals(site: &Site) -> Result<Vec<Figure>> {
     site.jaco(&["delete", "tiny"])?;
     Ok(vec![
         Figure {
-            name: "durable changes per second, 64 clients",
+            name: "durable changes per second, 64 clients".into(),
             value: many.len() as f64 / RUN.as_secs_f64(),
             unit: "1/s",
             peer: Some(("raw fdatasync appends, sequential", raw_rate)),
             goal: Goal::LeastOfPeer(0.5),
         },
         Figure {
-            name: "durable change p99, one client",
+            name: "durable change p99, one client".into(),
             value: ms(percentile(&mut one, 0.99)),
             unit: "ms",
             peer: Some(("raw fdatasync append p99", raw_p99)),

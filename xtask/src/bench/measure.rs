@@ -13,6 +13,13 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)
     Ok((start.elapsed(), value))
 }
 
+/// A stopwatch that runs from now on.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+pub(crate) fn stopwatch() -> impl Fn() -> Duration + Sync {
+    let start = Instant::now();
+    move || start.elapsed()
+}
+
 /// Does nothing for so long. Parking alone may end early.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 pub(crate) fn rest(length: Duration) {
@@ -37,15 +44,44 @@ pub(crate) fn ms(duration: Duration) -> f64 {
 
 /// Resident memory of a process in MB (10^6 bytes).
 pub(crate) fn rss_mb(pid: u32) -> Result<f64> {
+    memory_mb(pid, "VmRSS")
+}
+
+/// The most that a process has had since its start or [`reset_peak`], in MB (10^6 bytes).
+pub(crate) fn peak_rss_mb(pid: u32) -> Result<f64> {
+    memory_mb(pid, "VmHWM")
+}
+
+/// Forgets the peak so far.
+pub(crate) fn reset_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("clear_refs")
+}
+
+fn memory_mb(pid: u32, what: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kib.context("no VmRSS")? * 1_024.0 / 1e6)
+    Ok(kib.with_context(|| format!("no {what}"))? * 1_024.0 / 1e6)
 }
 
 /// CPU time that a process has used, in seconds; clock ticks are hundredths on Linux.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    stat_seconds(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
+}
+
+/// CPU time that the threads of that name have used, in seconds.
+pub(crate) fn thread_seconds(pid: u32, name: &str) -> Result<f64> {
+    let mut sum = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        if stat.contains(&format!("({name})")) {
+            sum += stat_seconds(&stat)?;
+        }
+    }
+    Ok(sum)
+}
+
+fn stat_seconds(stat: &str) -> Result<f64> {
     let (_, fields) = stat.rsplit_once(") ").context("unexpected /proc/PID/stat")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
@@ -68,6 +104,8 @@ mod tests {
     fn this_process_has_memory_and_time() {
         let pid = std::process::id();
         assert!(rss_mb(pid).unwrap() > 0.1);
+        assert!(peak_rss_mb(pid).unwrap() > 0.1);
         assert!(cpu_seconds(pid).unwrap() >= 0.0);
+        assert!(thread_seconds(pid, "no such thread").unwrap().abs() < 1e-9);
     }
 }

@@ -3,7 +3,9 @@
 
 mod house;
 mod measure;
+mod raft;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -25,12 +27,14 @@ pub(crate) struct Bench {
 #[argh(subcommand)]
 enum Suite {
     House(house::House),
+    Raft(raft::Raft),
 }
 
 impl Bench {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.suite {
             Suite::House(suite) => suite.run(),
+            Suite::Raft(suite) => suite.run(),
         }
     }
 }
@@ -44,13 +48,15 @@ pub(crate) enum Goal {
     MostOfPeer(f64),
     /// At least this many times the peer's value.
     LeastOfPeer(f64),
+    /// None: it is told, not judged.
+    None,
 }
 
 /// One measured figure.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     /// What was measured.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// The value, in `unit`.
     pub(crate) value: f64,
     /// Unit of both values.
@@ -65,15 +71,17 @@ impl Figure {
     /// The figure as one JSON line.
     fn line(&self) -> String {
         let ratio = self.peer.map(|(_, peer)| self.value / peer);
-        let (goal, met) = match self.goal {
-            Goal::Most(most) => (format!("<= {most} {}", self.unit), self.value <= most),
+        let judged = match self.goal {
+            Goal::Most(most) => Some((format!("<= {most} {}", self.unit), self.value <= most)),
             Goal::MostOfPeer(times) => {
-                (format!("<= {times} x peer"), ratio.is_some_and(|ratio| ratio <= times))
+                Some((format!("<= {times} x peer"), ratio.is_some_and(|ratio| ratio <= times)))
             }
             Goal::LeastOfPeer(times) => {
-                (format!(">= {times} x peer"), ratio.is_some_and(|ratio| ratio >= times))
+                Some((format!(">= {times} x peer"), ratio.is_some_and(|ratio| ratio >= times)))
             }
+            Goal::None => None,
         };
+        let (goal, met) = judged.unzip();
         json!({
             "name": self.name,
             "value": round(self.value),
@@ -125,7 +133,7 @@ mod tests {
     #[test]
     fn a_line_says_whether_the_goal_was_met() {
         let figure = Figure {
-            name: "apply",
+            name: "apply".into(),
             value: 3.0,
             unit: "s",
             peer: Some(("docker run", 4.0)),
@@ -135,5 +143,8 @@ mod tests {
         assert_eq!(line["ratio"], 0.75);
         assert_eq!(line["goal"], "<= 0.8 x peer");
         assert_eq!(line["met"], true);
+        let told = Figure { goal: Goal::None, peer: None, ..figure };
+        let line: serde_json::Value = serde_json::from_str(&told.line()).unwrap();
+        assert_eq!((&line["goal"], &line["met"]), (&json!(null), &json!(null)));
     }
 }
