@@ -25,18 +25,49 @@ fn new_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("raft.new")
 }
 
-/// Creates the marker and the first durable batch: a snapshot whose member list is `file`'s.
+/// Creates the marker and the first durable batch: a snapshot whose member list is `file`'s, or an
+/// empty log for a member that gets everything from its peers.
 pub(crate) fn create(
     disk: &dyn Disk,
     data_dir: &Path,
     marker: &Marker,
-    file: SnapshotFile,
+    file: Option<SnapshotFile>,
 ) -> Result<(), Error> {
-    check_snapshot(marker, &file.meta, &file.data)?;
     for path in [Marker::path(data_dir), raft_dir(data_dir)] {
         if is_there(disk, &path)? {
             return Err(Error::AlreadyInitialized { path });
         }
+    }
+    prepare(disk, data_dir, marker, file)?;
+    marker.store(disk, data_dir)?;
+    adopt(disk, data_dir)
+}
+
+/// Puts an empty log under a new raft id in the place of what is there, which is kept beside it.
+///
+/// Writing the marker decides again: before it the old log stands, after it the new one. A crash in
+/// between leaves a marker without its log, which asks for the same once more.
+pub(crate) fn replace(disk: &dyn Disk, data_dir: &Path, marker: &Marker) -> Result<(), Error> {
+    prepare(disk, data_dir, marker, None)?;
+    marker.store(disk, data_dir)?;
+    let (raft, kept) =
+        (raft_dir(data_dir), data_dir.join(format!("raft.before-{}", marker.raft_id)));
+    if is_there(disk, &raft)? {
+        disk.rename(&raft, &kept).map_err(Error::io("rename to", &kept))?;
+        sync_parent(disk, &kept)?;
+    }
+    adopt(disk, data_dir)
+}
+
+/// Makes the raft files of a new member complete and durable, under their preliminary name.
+fn prepare(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    marker: &Marker,
+    file: Option<SnapshotFile>,
+) -> Result<(), Error> {
+    if let Some(file) = &file {
+        check_snapshot(marker, &file.meta, &file.data)?;
     }
     let dir = new_dir(data_dir);
     discard(disk, &dir)?;
@@ -46,20 +77,22 @@ pub(crate) fn create(
     }
     disk.sync_dir(data_dir).map_err(Error::io("sync", data_dir))?;
 
-    let at = file.meta.at;
-    write_atomic(disk, &crate::files::snapshot_path(&dir, at), &file.data)?;
-    let batch = Batch {
-        hard_state: HardState { term: at.term, vote: 0, commit: at.index },
-        trim: Trim::Whole(at),
-        members: Some((at.index, file.meta.members.clone())),
-        snapshot: Some(file),
-        ..Batch::default()
+    let batch = match file {
+        None => Batch::default(),
+        Some(file) => {
+            let at = file.meta.at;
+            write_atomic(disk, &crate::files::snapshot_path(&dir, at), &file.data)?;
+            Batch {
+                hard_state: HardState { term: at.term, vote: 0, commit: at.index },
+                trim: Trim::Whole(at),
+                members: Some((at.index, file.meta.members.clone())),
+                snapshot: Some(file),
+                ..Batch::default()
+            }
+        }
     };
     Tables::open(disk, &dir)?.create(marker, &batch)?;
-    sync_parent(disk, &Tables::path(&dir))?;
-
-    marker.store(disk, data_dir)?;
-    adopt(disk, data_dir)
+    sync_parent(disk, &Tables::path(&dir))
 }
 
 /// Gives a decided bootstrap its name, if that has not happened yet.

@@ -48,7 +48,10 @@ impl Marker {
     }
 
     /// Reads the marker, or `None` if there is none.
-    pub(crate) fn load(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Marker>, Error> {
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not intact.
+    pub fn load(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Marker>, Error> {
         let path = Marker::path(data_dir);
         let Some(bytes) = disk.read(&path).map_err(Error::io("read", &path))? else {
             return Ok(None);

@@ -35,7 +35,8 @@ pub struct Loaded {
     pub marker: Marker,
     /// What the core goes on from; already validated.
     pub durable: DurableLog,
-    /// The file of the newest snapshot: the state before the first entry to be applied.
+    /// The file of the newest snapshot: the state before the first entry to be applied. Empty while
+    /// there is none, for a member that still waits for its first.
     pub snapshot: Arc<Vec<u8>>,
 }
 
@@ -65,7 +66,45 @@ impl Store {
     ) -> Result<(Store, Loaded), Error> {
         disk.create_dir(data_dir).map_err(Error::io("create", data_dir))?;
         let lock = hold(&*disk, data_dir)?;
-        bootstrap::create(&*disk, data_dir, marker, file)?;
+        bootstrap::create(&*disk, data_dir, marker, Some(file))?;
+        Store::reopen(disk, data_dir, lock)
+    }
+
+    /// Makes a member of a cluster that exists: marker and an empty log. Its peers send the rest.
+    ///
+    /// # Errors
+    /// As [`Store::bootstrap`].
+    pub fn bootstrap_empty(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        marker: &Marker,
+    ) -> Result<(Store, Loaded), Error> {
+        disk.create_dir(data_dir).map_err(Error::io("create", data_dir))?;
+        let lock = hold(&*disk, data_dir)?;
+        bootstrap::create(&*disk, data_dir, marker, None)?;
+        Store::reopen(disk, data_dir, lock)
+    }
+
+    /// Begins again under the raft id of `marker` with an empty log. What was there is kept beside
+    /// it, as `raft.before-<new raft id>`, and never read again.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn replace(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        marker: &Marker,
+    ) -> Result<(Store, Loaded), Error> {
+        let lock = hold(&*disk, data_dir)?;
+        bootstrap::replace(&*disk, data_dir, marker)?;
+        Store::reopen(disk, data_dir, lock)
+    }
+
+    fn reopen(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        lock: Box<dyn Lock>,
+    ) -> Result<(Store, Loaded), Error> {
         let missing = Marker::path(data_dir);
         Store::open_locked(disk, data_dir, lock)?
             .ok_or(Error::StorageIncomplete { missing, present: "a raft directory" })
@@ -151,6 +190,9 @@ impl Store {
             what: error.to_string(),
             expected: "a consistent log".into(),
         })?;
+        if durable.snapshot.at.index == 0 {
+            return Ok(Loaded { marker: self.marker.clone(), durable, snapshot: Arc::default() });
+        }
         let snapshot = self.load_snapshot(durable.snapshot.at)?;
         check_snapshot(&self.marker, &durable.snapshot, &snapshot).map_err(|error| {
             Error::StorageCorrupt {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jaco_raft_core::eraftpb::Entry;
-use jaco_raft_core::{Batch, DurableLog, Trim};
+use jaco_raft_core::{Batch, DurableLog, Members, Position, SnapshotMeta, Trim};
 use prost_raft::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError};
 
@@ -56,7 +56,11 @@ impl Tables {
         self.write(
             |values, _| {
                 put(values, KEY_FORMAT, &FORMAT)?;
-                put(values, KEY_RAFT_ID, &marker.raft_id)
+                put(values, KEY_RAFT_ID, &marker.raft_id)?;
+                // What an empty log has; a batch with a snapshot says better.
+                put(values, KEY_MEMBERS, &(0, Members::default()))?;
+                put(values, KEY_SNAPSHOT, &SnapshotMeta::default())?;
+                put(values, KEY_TRUNCATED, &Position::default())
             },
             batch,
         )

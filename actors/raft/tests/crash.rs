@@ -284,3 +284,44 @@ fn a_marker_and_a_log_belong_together() {
     }
     assert!(open(&[]).unwrap());
 }
+
+/// A joiner's first files and a rejoin, cut at every disk operation: either the member before or the
+/// new one, or a marker without its log, which asks for the rejoin again.
+#[test]
+fn a_joiner_and_a_rejoin_are_one_member_or_the_other_at_every_crash_point() {
+    let disk = SimDisk::default();
+    let first = support::scenario::marker();
+    let second = jaco_raft::Marker { raft_id: 43, ..first.clone() };
+    let shared = || Arc::new(disk.clone());
+    disk.create_dir(&data_dir()).unwrap();
+    let (store, loaded) = Store::bootstrap_empty(shared(), &data_dir(), &first).unwrap();
+    assert_eq!(loaded.durable, jaco_raft_core::DurableLog::default());
+    assert!(loaded.snapshot.is_empty());
+    drop(store);
+    let born = disk.ops().len();
+    drop(Store::replace(shared(), &data_dir(), &second).unwrap());
+    let mut replay = Replay::default();
+    let mut seen = std::collections::BTreeSet::new();
+    for (at, op) in disk.ops().iter().enumerate() {
+        replay.push(op);
+        for way in [Survival::Nothing, Survival::Everything, Survival::Subset(at as u64)] {
+            let disk = SimDisk::from_image(replay.crash(way));
+            let found = match Store::open(Arc::new(disk.clone()), &data_dir()) {
+                Ok(None) => "nothing",
+                Ok(Some((_, loaded))) if loaded.marker.raft_id == 42 => "first",
+                Ok(Some(_)) => "second",
+                Err(Error::StorageIncomplete { .. } | Error::StorageCorrupt { .. })
+                    if at > born =>
+                {
+                    let again = Store::replace(Arc::new(disk), &data_dir(), &second);
+                    assert_eq!(again.unwrap().1.marker.raft_id, 43);
+                    "between"
+                }
+                Err(error) => panic!("operation {at} ({}), {way:?}: {error}", short(op)),
+            };
+            assert!(at < born || found != "nothing", "the member is gone after operation {at}");
+            seen.insert(found);
+        }
+    }
+    assert!(seen.is_superset(&["nothing", "first", "second"].into()), "{seen:?}");
+}

@@ -75,8 +75,10 @@ pub struct SnapshotPolicy {
     pub every_entries: u64,
     /// Snapshot after so many bytes of applied entries.
     pub every_bytes: u64,
-    /// Never more often than this.
+    /// Never more often than this,
     pub interval_min: Duration,
+    /// except for a peer that waits for one: there is at most one such need per new member.
+    pub interval_min_for_peers: Duration,
     /// Entries kept for slow followers.
     pub trailing_entries: u64,
     /// Bytes kept for slow followers; the smaller of the two bounds holds.
@@ -89,6 +91,7 @@ impl Default for SnapshotPolicy {
             every_entries: 8_192,
             every_bytes: 64 << 20,
             interval_min: Duration::from_secs(30),
+            interval_min_for_peers: Duration::from_secs(1),
             trailing_entries: 10_240,
             trailing_bytes: 64 << 20,
         }

@@ -1,7 +1,10 @@
 //! Between the library's protobuf types and plain ones.
 
 use prost_raft::{DecodeError, Message as _};
-use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2, ConfState, Message};
+use raft::eraftpb::{
+    ConfChange, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
+    Message,
+};
 
 use crate::durable::Members;
 use crate::input::MemberChange;
@@ -19,13 +22,39 @@ pub fn decode_message(bytes: &[u8]) -> Result<Message, DecodeError> {
     Message::decode(bytes)
 }
 
-pub(crate) fn decode_change_v1(bytes: &[u8]) -> Result<ConfChange, DecodeError> {
-    ConfChange::decode(bytes)
+/// Whether the library can read this entry without a panic, if it is ever applied.
+pub(crate) fn check_entry(entry: &Entry) -> Result<(), &'static str> {
+    match EntryType::from_i32(entry.entry_type) {
+        Some(EntryType::EntryNormal) => Ok(()),
+        Some(EntryType::EntryConfChange) => decode_change_v1(&entry.data).map(drop),
+        Some(EntryType::EntryConfChangeV2) => decode_change_v2(&entry.data).map(drop),
+        None => Err("an entry of unknown type"),
+    }
+}
+
+pub(crate) fn decode_change_v1(bytes: &[u8]) -> Result<ConfChange, &'static str> {
+    let change = ConfChange::decode(bytes).map_err(|_| "an unreadable membership change")?;
+    check_kinds([change.change_type])?;
+    Ok(change)
 }
 
 /// Empty bytes are legal here: they mean "leave the joint configuration".
-pub(crate) fn decode_change_v2(bytes: &[u8]) -> Result<ConfChangeV2, DecodeError> {
-    ConfChangeV2::decode(bytes)
+pub(crate) fn decode_change_v2(bytes: &[u8]) -> Result<ConfChangeV2, &'static str> {
+    let change = ConfChangeV2::decode(bytes).map_err(|_| "an unreadable membership change")?;
+    check_kinds(change.changes.iter().map(|single| single.change_type))?;
+    match ConfChangeTransition::from_i32(change.transition) {
+        Some(_) => Ok(change),
+        None => Err("a membership change of unknown kind"),
+    }
+}
+
+/// The library panics on kinds that it does not know.
+fn check_kinds(kinds: impl IntoIterator<Item = i32>) -> Result<(), &'static str> {
+    let is_known = |kind| ConfChangeType::from_i32(kind).is_some();
+    match kinds.into_iter().all(is_known) {
+        true => Ok(()),
+        false => Err("a membership change of unknown kind"),
+    }
 }
 
 pub(crate) fn change_to_pb(change: MemberChange) -> ConfChange {

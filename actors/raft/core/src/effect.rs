@@ -117,6 +117,19 @@ pub struct Status {
     pub leader: Option<u64>,
 }
 
+/// How far a member is, as its leader knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberProgress {
+    /// Who.
+    pub raft_id: u64,
+    /// The last index that it is known to hold durably; 0 if not known.
+    pub matched: u64,
+    /// The leader has heard it within an election timeout.
+    pub is_active: bool,
+    /// Whether it votes.
+    pub is_voter: bool,
+}
+
 /// The part of a member in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -5,10 +5,11 @@
 use raft::eraftpb::{Message, MessageType};
 use raft::{Raft, StateRole, Storage};
 
-use crate::convert::members_from_pb;
+use crate::convert::{check_entry, members_from_pb};
 
-/// No cluster holds so many elections; the distance keeps every later sum from overflowing.
-const TERM_MAX: u64 = u64::MAX >> 8;
+/// No cluster holds so many elections, nor so many entries; the distance keeps every later sum from
+/// overflowing.
+const COUNT_MAX: u64 = u64::MAX >> 8;
 
 /// Checks `message` against the state of this member; the error says what is wrong.
 pub(crate) fn check<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(), &'static str> {
@@ -19,7 +20,7 @@ pub(crate) fn check<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(),
         return Err("sent by nobody or by this member");
     }
     // The library takes term 0 for a message of its own, and counts on from the highest.
-    if message.term == 0 || message.term > TERM_MAX {
+    if message.term == 0 || message.term > COUNT_MAX {
         return Err("an impossible term");
     }
     let Some(kind) = MessageType::from_i32(message.msg_type) else {
@@ -36,20 +37,16 @@ pub(crate) fn check<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(),
         MessageType::MsgHeartbeat => Err("commits more than this member ever acknowledged"),
         MessageType::MsgSnapshot => check_snapshot(message),
         // Only a leader counts acknowledgements, and within its term its log only grows.
-        MessageType::MsgAppendResponse
-            if is_stale
-                || raft.state != StateRole::Leader
-                || message.index <= raft.raft_log.last_index() =>
+        MessageType::MsgAppendResponse if is_stale || raft.state != StateRole::Leader => Ok(()),
+        MessageType::MsgAppendResponse => check_acknowledgement(message, raft),
+        MessageType::MsgTimeoutNow => check_hand_over(message, raft),
+        // A member that has not finished writing has not asked yet; the library would let it lead,
+        // and then panics over the unwritten entries.
+        MessageType::MsgRequestVoteResponse
+            if raft.state == StateRole::Candidate && !is_written(raft) =>
         {
-            Ok(())
+            Err("answers a question that was not asked")
         }
-        MessageType::MsgAppendResponse => Err("acknowledges more than was sent"),
-        MessageType::MsgTimeoutNow
-            if message.from == raft.leader_id && message.term == raft.term =>
-        {
-            Ok(())
-        }
-        MessageType::MsgTimeoutNow => Err("hands over leadership without having it"),
         MessageType::MsgRequestVote
         | MessageType::MsgRequestPreVote
         | MessageType::MsgRequestVoteResponse
@@ -69,8 +66,9 @@ pub(crate) fn check<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(),
 
 fn check_append<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(), &'static str> {
     let (mut index, mut term) = (message.index, message.log_term);
-    // The library takes term 0 for a match with any index past its log.
-    if (index == 0) != (term == 0) {
+    // Every log begins with a snapshot, so nobody has an entry 1 to send. And the library takes
+    // term 0 for a match with any index past its log.
+    if index == 0 || term == 0 {
         return Err("entries after an impossible position");
     }
     for entry in &message.entries {
@@ -80,6 +78,7 @@ fn check_append<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(), &'s
         if entry.term < term || entry.term > message.term {
             return Err("entries with impossible terms");
         }
+        check_entry(entry)?;
         (index, term) = (entry.index, entry.term);
         let is_committed = entry.index <= raft.raft_log.committed;
         let own = raft.raft_log.term(entry.index).ok();
@@ -91,9 +90,45 @@ fn check_append<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(), &'s
     Ok(())
 }
 
+fn check_acknowledgement<S: Storage>(
+    message: &Message,
+    raft: &Raft<S>,
+) -> Result<(), &'static str> {
+    if message.index.max(message.reject_hint) > raft.raft_log.last_index() {
+        return Err("acknowledges more than was sent");
+    }
+    // Members wait until the leader finds out that they need one.
+    if message.request_snapshot != raft::INVALID_INDEX {
+        return Err("asks for a snapshot");
+    }
+    Ok(())
+}
+
+fn check_hand_over<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(), &'static str> {
+    if message.term < raft.term {
+        return Ok(());
+    }
+    if message.from != raft.leader_id || message.term != raft.term {
+        return Err("hands over leadership without having it");
+    }
+    // It would win at once, with entries that are not durable.
+    if raft.prs().is_singleton() && !is_written(raft) {
+        return Err("hands over leadership to the only voter");
+    }
+    Ok(())
+}
+
+fn is_written<S: Storage>(raft: &Raft<S>) -> bool {
+    raft.raft_log.persisted == raft.raft_log.last_index()
+}
+
 fn check_snapshot(message: &Message) -> Result<(), &'static str> {
     let metadata = message.get_snapshot().get_metadata();
-    if metadata.index == 0 || metadata.term == 0 || metadata.term > message.term {
+    if metadata.index == 0
+        || metadata.index > COUNT_MAX
+        || metadata.term == 0
+        || metadata.term > message.term
+    {
         return Err("a snapshot at an impossible position");
     }
     match members_from_pb(metadata.get_conf_state()) {

@@ -79,6 +79,18 @@ pub enum Input {
     TransferLeadership,
 }
 
+impl Input {
+    /// The proposal or read that is answered by name.
+    pub(crate) fn op(&self) -> Option<OpId> {
+        match self {
+            Input::Propose { op, .. }
+            | Input::ChangeMembers { op, .. }
+            | Input::ReadIndex { op } => Some(*op),
+            _ => None,
+        }
+    }
+}
+
 /// Who belongs to the cluster, by the replicated state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {

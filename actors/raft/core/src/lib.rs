@@ -23,9 +23,11 @@ mod durable;
 mod log;
 
 mod filter;
+mod membership;
 mod node;
 mod proposals;
 mod queue;
+mod reads;
 #[cfg(feature = "seeded-bugs")]
 mod seeded;
 mod snapshots;
@@ -34,7 +36,7 @@ pub use batch::{Batch, SnapshotFile, Trim};
 pub use config::{Config, Limits, SnapshotPolicy};
 pub use convert::{decode_message, encode_message};
 pub use durable::{DurableLog, Members, Position, SnapshotMeta};
-pub use effect::{Committed, Effect, Payload, Refusal, Role, Status};
+pub use effect::{Committed, Effect, MemberProgress, Payload, Refusal, Role, Status};
 pub use error::Error;
 pub use input::{Input, MemberChange, Roster, RosterMember, Standing};
 pub use node::RaftCore;

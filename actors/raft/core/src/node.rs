@@ -7,15 +7,18 @@
 //! ```
 
 mod intake;
+mod members;
+mod reads;
 mod ready;
+mod status;
 
-use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
 use jaco_kit_core::{Core, Mono, Now};
-use raft::{RawNode, Ready, StateRole};
+use raft::{RawNode, ReadOnlyOption, Ready};
 use slog::o;
+use status::status_of;
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -25,8 +28,10 @@ use crate::election::{ELECTION_TICKS, ElectionTimeouts};
 use crate::error::Error;
 use crate::input::Input;
 use crate::log::Log;
+use crate::membership::watch::Watch;
 use crate::proposals::Proposals;
 use crate::queue::Queue;
+use crate::reads::Reads;
 use crate::snapshots::Snapshots;
 
 /// One member of the consensus.
@@ -45,10 +50,14 @@ pub struct RaftCore {
     members_unsaved: Option<u64>,
     applied: Position,
     proposals: Proposals,
+    reads: Reads,
+    watch: Watch,
     snapshots: Snapshots,
     queue: Queue,
     in_flight: Option<InFlight>,
     batches: u64,
+    /// The time of the call being worked on.
+    now: Now,
     next_tick: Mono,
     tick_due: bool,
     is_started: bool,
@@ -84,6 +93,8 @@ impl RaftCore {
             max_inflight_msgs: config.limits.inflight_messages_max,
             check_quorum: true,
             pre_vote: true,
+            // A lease is only as good as the clock; a stopped leader would answer from the past.
+            read_only_option: ReadOnlyOption::Safe,
             max_uncommitted_size: config.limits.uncommitted_max,
             max_committed_size_per_ready: config.limits.committed_per_ready_max,
             ..raft::Config::default()
@@ -95,6 +106,11 @@ impl RaftCore {
             .map_err(|error| Error::Config(error.to_string()))?;
         let mut timeouts = ElectionTimeouts::new(config.seed);
         let election_timeout = timeouts.draw();
+        // Another stream of the same seed, so that the questions of two lives differ.
+        let reads = Reads::new(ElectionTimeouts::new(!config.seed).random());
+        let watch = Watch::new(
+            config.tick.saturating_mul(u32::try_from(ELECTION_TICKS).unwrap_or(u32::MAX)),
+        );
         let status = status_of(&node);
         let snapshots = Snapshots::new(config.snapshots.clone());
         let mut core = RaftCore {
@@ -108,10 +124,13 @@ impl RaftCore {
             members_unsaved: None,
             applied,
             proposals: Proposals::default(),
+            reads,
+            watch,
             snapshots,
             queue: Queue::default(),
             in_flight: None,
             batches: 0,
+            now: Now::default(),
             next_tick: Mono(0),
             tick_due: false,
             is_started: false,
@@ -121,35 +140,23 @@ impl RaftCore {
         Ok(core)
     }
 
-    /// Role, term and leader as last reported.
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// The member list in force: that of the last applied entry.
-    pub fn members(&self) -> &Members {
-        &self.members
-    }
-
-    /// The last applied entry.
-    pub fn applied(&self) -> Position {
-        self.applied
-    }
-
-    /// What this member knows to be durable.
-    pub fn durable(&self) -> &DurableLog {
-        self.node.raft.raft_log.store().durable()
+    /// What every call begins with.
+    fn begin(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.now = now;
+        self.watch.pass(now.mono);
+        self.expire_reads(out);
+        self.start(out);
     }
 
     /// Begins on the first call. A sole voter has nobody to wait for and campaigns at once.
-    fn start(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn start(&mut self, out: &mut Vec<Effect>) {
         if mem::replace(&mut self.is_started, true) {
             return;
         }
-        self.next_tick = now.mono.plus(self.config.tick);
+        self.next_tick = self.now.mono.plus(self.config.tick);
         out.push(Effect::RoleChanged(self.status));
         // Committed entries come first: one that changes the members forbids to campaign.
-        self.pump(now, out);
+        self.pump(out);
         if self.is_sole_voter() && self.in_flight.is_none() && !self.is_halted {
             // The error says that the library refuses; the election timeout tries again.
             drop(self.node.campaign());
@@ -171,25 +178,25 @@ impl RaftCore {
     /// Lets an input in, or refuses it at once.
     fn admit(&mut self, input: Input, out: &mut Vec<Effect>) {
         let Err(refused) = self.queue.push(input, &self.config.limits) else { return };
-        if let Input::Propose { op, .. }
-        | Input::ChangeMembers { op, .. }
-        | Input::ReadIndex { op } = refused
-        {
+        if let Some(op) = refused.op() {
             out.push(Effect::Failed { op, why: Refusal::Overloaded });
         }
     }
 
     /// Works until a batch is in flight or nothing is left to do.
-    fn pump(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn pump(&mut self, out: &mut Vec<Effect>) {
         while self.in_flight.is_none() && !self.is_halted {
             if mem::take(&mut self.tick_due) {
                 self.node.tick();
                 self.observe(out);
+                self.sample_members();
             }
             while let Some(input) = self.queue.pop() {
                 self.take(input, out);
                 self.observe(out);
             }
+            self.steer_members();
+            self.ask_reads();
             if self.node.has_ready() {
                 self.begin_ready(out);
             } else if self.snapshots.taken.is_some() {
@@ -200,7 +207,7 @@ impl RaftCore {
                 break;
             }
         }
-        self.serve_snapshots(now, out);
+        self.serve_snapshots(out);
     }
 
     /// Reports what changed and keeps the election timeout ours after each touch of the node.
@@ -210,6 +217,12 @@ impl RaftCore {
             self.election_timeout = self.timeouts.draw();
             for op in self.proposals.drain() {
                 out.push(Effect::Failed { op, why: Refusal::Unknown });
+            }
+            // A read changes nothing, so it may go on elsewhere.
+            let why = Refusal::NotLeader { leader: status.leader };
+            out.extend(self.reads.lose().into_iter().map(|op| Effect::Failed { op, why }));
+            if status.role == Role::Leader || self.status.role == Role::Leader {
+                self.watch.restart(self.now.mono, status.role == Role::Leader);
             }
         }
         // The library draws from a global source whenever it resets.
@@ -221,7 +234,7 @@ impl RaftCore {
     }
 
     /// Starts what the snapshot policy or a peer asks for.
-    fn serve_snapshots(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn serve_snapshots(&mut self, out: &mut Vec<Effect>) {
         if self.is_halted {
             return;
         }
@@ -235,9 +248,9 @@ impl RaftCore {
             }
         }
         let is_newer = self.applied.index > self.durable().snapshot.at.index;
-        if is_newer && self.snapshots.is_allowed(now) {
+        if is_newer && self.snapshots.is_allowed(self.now) {
             let (at, members) = (self.applied, self.members.clone());
-            self.snapshots.begin(now, SnapshotMeta { at, members: members.clone() });
+            self.snapshots.begin(self.now, SnapshotMeta { at, members: members.clone() });
             out.push(Effect::TakeSnapshot { at, members });
         }
     }
@@ -247,11 +260,11 @@ impl RaftCore {
         for op in self.proposals.drain() {
             out.push(Effect::Failed { op, why: Refusal::Unknown });
         }
+        for op in self.reads.drain() {
+            out.push(Effect::Failed { op, why: Refusal::NotLeader { leader: None } });
+        }
         while let Some(input) = self.queue.pop() {
-            if let Input::Propose { op, .. }
-            | Input::ChangeMembers { op, .. }
-            | Input::ReadIndex { op } = input
-            {
+            if let Some(op) = input.op() {
                 out.push(Effect::Failed { op, why: Refusal::NotLeader { leader: None } });
             }
         }
@@ -266,20 +279,17 @@ impl Core for RaftCore {
     fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
         if self.is_halted {
-            if let Input::Propose { op, .. }
-            | Input::ChangeMembers { op, .. }
-            | Input::ReadIndex { op } = input
-            {
+            if let Some(op) = input.op() {
                 out.push(Effect::Failed { op, why: Refusal::NotLeader { leader: None } });
             }
             return out;
         }
-        self.start(now, &mut out);
+        self.begin(now, &mut out);
         match input {
             Input::Persisted { seq, result } => self.persisted(seq, result, &mut out),
             other => self.admit(other, &mut out),
         }
-        self.pump(now, &mut out);
+        self.pump(&mut out);
         out
     }
 
@@ -288,14 +298,14 @@ impl Core for RaftCore {
         if self.is_halted {
             return out;
         }
-        self.start(now, &mut out);
+        self.begin(now, &mut out);
         if self.needs_ticks() && now.mono >= self.next_tick {
             // One tick, however late: a member that was stopped must hear its peers before it
             // concludes that they are gone.
             self.tick_due = true;
             self.next_tick = now.mono.plus(self.config.tick);
         }
-        self.pump(now, &mut out);
+        self.pump(&mut out);
         out
     }
 
@@ -307,8 +317,8 @@ impl Core for RaftCore {
             return Some(Mono(0));
         }
         let tick = self.needs_ticks().then_some(self.next_tick);
-        let snapshot = self.snapshots.deadline();
-        tick.into_iter().chain(snapshot).min()
+        let others = [self.snapshots.deadline(), self.reads.deadline(), self.watch.deadline()];
+        tick.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn check_invariants(&self) {
@@ -319,26 +329,4 @@ impl Core for RaftCore {
         debug_assert!(self.applied.index <= log.committed, "invariant 5: applied ≤ commit");
         debug_assert!(log.committed <= log.last_index(), "invariant 5: commit ≤ last");
     }
-}
-
-impl fmt::Debug for RaftCore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RaftCore")
-            .field("raft_id", &self.config.raft_id)
-            .field("status", &self.status)
-            .field("members", &self.members)
-            .field("applied", &self.applied)
-            .finish_non_exhaustive()
-    }
-}
-
-fn status_of(node: &RawNode<Log>) -> Status {
-    let role = match node.raft.state {
-        StateRole::Follower => Role::Follower,
-        StateRole::PreCandidate => Role::PreCandidate,
-        StateRole::Candidate => Role::Candidate,
-        StateRole::Leader => Role::Leader,
-    };
-    let leader = Some(node.raft.leader_id).filter(|id| *id != raft::INVALID_ID);
-    Status { role, term: node.raft.term, leader }
 }

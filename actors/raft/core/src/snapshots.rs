@@ -15,8 +15,10 @@ pub(crate) struct Snapshots {
     bytes: u64,
     /// A peer needs a newer one than there is.
     is_demanded: bool,
-    /// No earlier than this.
-    not_before: Mono,
+    /// Encoding the last one failed.
+    is_owed: bool,
+    /// When the last one began.
+    begun: Option<Mono>,
     taking: Option<SnapshotMeta>,
     /// Taken, waiting for a batch.
     pub(crate) taken: Option<SnapshotFile>,
@@ -31,7 +33,8 @@ impl Snapshots {
             entries: 0,
             bytes: 0,
             is_demanded: false,
-            not_before: Mono(0),
+            is_owed: false,
+            begun: None,
             taking: None,
             taken: None,
             loading: None,
@@ -50,19 +53,19 @@ impl Snapshots {
 
     /// When [`Snapshots::is_allowed`] should be asked again, if a snapshot is due.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.is_due().then_some(self.not_before)
+        self.is_due().then(|| self.not_before())
     }
 
     /// Whether to start one now.
     pub(crate) fn is_allowed(&self, now: Now) -> bool {
-        self.is_due() && now.mono >= self.not_before
+        self.is_due() && now.mono >= self.not_before()
     }
 
     /// Starts one.
     pub(crate) fn begin(&mut self, now: Now, meta: SnapshotMeta) {
         self.taking = Some(meta);
-        self.not_before = now.mono.plus(self.policy.interval_min);
-        (self.entries, self.bytes, self.is_demanded) = (0, 0, false);
+        self.begun = Some(now.mono);
+        (self.entries, self.bytes, self.is_demanded, self.is_owed) = (0, 0, false, false);
     }
 
     /// The one being taken ended; `None` if it was not this one.
@@ -72,12 +75,12 @@ impl Snapshots {
 
     /// Encoding failed: due again as soon as the interval allows.
     pub(crate) fn retry(&mut self) {
-        self.is_demanded = true;
+        self.is_owed = true;
     }
 
     /// A snapshot of the leader replaced everything.
     pub(crate) fn forget(&mut self) {
-        (self.entries, self.bytes, self.is_demanded) = (0, 0, false);
+        (self.entries, self.bytes, self.is_demanded, self.is_owed) = (0, 0, false, false);
         (self.taking, self.taken, self.loading) = (None, None, None);
     }
 
@@ -101,9 +104,18 @@ impl Snapshots {
         }
     }
 
+    fn not_before(&self) -> Mono {
+        let SnapshotPolicy { interval_min, interval_min_for_peers, .. } = self.policy;
+        let interval =
+            if self.is_demanded { interval_min.min(interval_min_for_peers) } else { interval_min };
+        self.begun.map_or(Mono(0), |at| at.plus(interval))
+    }
+
     fn is_due(&self) -> bool {
         let is_long =
             self.entries >= self.policy.every_entries || self.bytes >= self.policy.every_bytes;
-        (is_long || self.is_demanded) && self.taking.is_none() && self.taken.is_none()
+        (is_long || self.is_demanded || self.is_owed)
+            && self.taking.is_none()
+            && self.taken.is_none()
     }
 }

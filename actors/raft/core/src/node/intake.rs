@@ -8,7 +8,6 @@ use raft::{SnapshotStatus, StateRole};
 
 use super::RaftCore;
 use crate::batch::SnapshotFile;
-use crate::convert::change_to_pb;
 use crate::durable::Position;
 use crate::effect::{Effect, Refusal};
 use crate::filter;
@@ -41,11 +40,9 @@ impl RaftCore {
                     self.node.mut_store().set_image(data.filter(|_| is_newest));
                 }
             }
-            Input::ReadIndex { op } => {
-                let why = Refusal::NotLeader { leader: self.status.leader };
-                out.push(Effect::Failed { op, why });
-            }
-            Input::Roster(_) | Input::TransferLeadership => {}
+            Input::Roster(roster) => self.watch.set_roster(self.now.mono, roster),
+            Input::ReadIndex { op } => self.read_index(op, out),
+            Input::TransferLeadership => self.hand_over(),
             // Handled before the queue: it ends the wait that the queue is for.
             Input::Persisted { .. } => {}
         }
@@ -57,6 +54,9 @@ impl RaftCore {
         } else if self.node.raft.state != StateRole::Leader {
             // The library would forward it and say nothing of its fate.
             Refusal::NotLeader { leader: self.status.leader }
+        } else if self.node.raft.lead_transferee.is_some() {
+            // Somebody else is about to lead.
+            Refusal::NotLeader { leader: None }
         } else if self.node.propose(Vec::new(), data).is_ok() {
             return self.track(op);
         } else {
@@ -69,24 +69,13 @@ impl RaftCore {
         let refusal = if self.node.raft.state != StateRole::Leader {
             Refusal::NotLeader { leader: self.status.leader }
         } else if !self.is_possible(change) {
-            // The library would replace it by an empty entry, or panic when it is applied.
             Refusal::Membership
-        } else if self.node.propose_conf_change(Vec::new(), change_to_pb(change)).is_ok() {
+        } else if self.propose_members(change) {
             return self.track(op);
         } else {
             Refusal::Overloaded
         };
         out.push(Effect::Failed { op, why: refusal });
-    }
-
-    fn is_possible(&self, change: MemberChange) -> bool {
-        let takes_vote = match change {
-            MemberChange::AddVoter(_) => false,
-            MemberChange::AddLearner(id) | MemberChange::Remove(id) => {
-                self.members.voters == [id] || id == self.config.raft_id
-            }
-        };
-        change.raft_id() != 0 && !self.node.raft.has_pending_conf() && !takes_vote
     }
 
     /// The leader has just appended the proposal as its last entry.
@@ -101,6 +90,9 @@ impl RaftCore {
         if let Err(what) = filter::check(&message, &self.node.raft) {
             out.push(Effect::PeerViolation { from, what });
             return;
+        }
+        if self.node.raft.state == StateRole::Leader && self.node.raft.prs().get(from).is_some() {
+            self.watch.hear(self.now.mono, from);
         }
         // The only error left is a response from somebody who is no longer a member.
         drop(self.node.step(message));

@@ -1,6 +1,5 @@
 //! A `Ready` of the library: first the disk, then what depends on it, then the state machine.
 
-use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
@@ -14,6 +13,8 @@ use crate::durable::{Members, Position, SnapshotMeta};
 use crate::effect::{Committed, Effect, Payload, Refusal, Role};
 use crate::error::Error;
 use crate::log::size_of_entry;
+#[cfg(feature = "seeded-bugs")]
+use crate::seeded::{self, SeededBug};
 
 impl RaftCore {
     pub(super) fn begin_ready(&mut self, out: &mut Vec<Effect>) {
@@ -25,7 +26,18 @@ impl RaftCore {
         }
         if ready.must_sync() || self.snapshots.taken.is_some() {
             let batch = Arc::new(self.batch(Some(&ready)));
+            #[cfg(feature = "seeded-bugs")]
+            if self.has_bug(SeededBug::PersistedMessagesEarly) {
+                push_send(ready.take_persisted_messages(), out);
+            }
             out.push(Effect::Persist(batch.clone()));
+            #[cfg(feature = "seeded-bugs")]
+            if self.has_bug(SeededBug::AckBeforeFsync) {
+                self.finish(InFlight { batch: batch.clone(), ready: Some(ready) }, out);
+                // `Persisted` writes the same batch into the mirror again, which changes nothing.
+                self.in_flight = Some(InFlight { batch, ready: None });
+                return;
+            }
             self.in_flight = Some(InFlight { batch, ready: Some(ready) });
             return;
         }
@@ -55,6 +67,10 @@ impl RaftCore {
         batch.entries = ready.entries().clone();
         if !ready.snapshot().is_empty() {
             install(ready.snapshot(), &mut batch);
+            #[cfg(feature = "seeded-bugs")]
+            if self.has_bug(SeededBug::CommitNotRaisedWithSnapshot) {
+                batch.hard_state.commit = self.durable().hard_state.commit;
+            }
         }
         batch
     }
@@ -83,6 +99,7 @@ impl RaftCore {
         }
         push_send(ready.take_persisted_messages(), out);
         push_send(ready.take_messages(), out);
+        self.confirm_reads(ready.take_read_states());
         let mut committed = ready.take_committed_entries();
         let mut light = self.node.advance_append(ready);
         push_send(light.take_messages(), out);
@@ -90,6 +107,7 @@ impl RaftCore {
         self.apply(committed, out);
         if !self.is_halted {
             self.node.advance_apply();
+            self.answer_reads(out);
         }
         self.observe(out);
     }
@@ -110,6 +128,10 @@ impl RaftCore {
             self.applied = Position { index: entry.index, term: entry.term };
             let op = self.proposals.take(self.applied);
             let (index, term) = (entry.index, entry.term);
+            #[cfg(feature = "seeded-bugs")]
+            if self.has_bug(SeededBug::SkipEmptyConfEntry) && seeded::says_nothing(&entry) {
+                continue;
+            }
             // The type comes before emptiness: an empty configuration change is legal.
             let payload = match entry.get_entry_type() {
                 EntryType::EntryNormal if entry.data.is_empty() => {
@@ -135,15 +157,12 @@ impl RaftCore {
     }
 
     fn apply_members(&mut self, entry: &Entry) -> Result<Members, String> {
-        let text = |error: &dyn fmt::Display| error.to_string();
         let conf = if entry.get_entry_type() == EntryType::EntryConfChange {
-            let change = decode_change_v1(&entry.data).map_err(|error| text(&error))?;
-            self.node.apply_conf_change(&change)
+            self.node.apply_conf_change(&decode_change_v1(&entry.data)?)
         } else {
-            let change = decode_change_v2(&entry.data).map_err(|error| text(&error))?;
-            self.node.apply_conf_change(&change)
+            self.node.apply_conf_change(&decode_change_v2(&entry.data)?)
         };
-        let conf = conf.map_err(|error| text(&error))?;
+        let conf = conf.map_err(|error| error.to_string())?;
         let members = members_from_pb(&conf).ok_or("a joint configuration")?;
         let is_newcomer = |id: &u64| !self.members.contains(*id);
         if members.voters.iter().chain(&members.learners).any(is_newcomer) {
@@ -151,6 +170,8 @@ impl RaftCore {
         }
         self.check_replayed(entry.index, &members)?;
         self.members = members.clone();
+        self.step_down_without_vote();
+        self.watch.call();
         // Replaying after a restart must not put an older list in the place of a newer one.
         if entry.index > self.durable().members.0 {
             self.members_unsaved = Some(entry.index);
