@@ -270,19 +270,18 @@ proptest! {
     }
 }
 
-/// At rest: never too many voters, and not an even number while one could be spared.
+/// At rest: who must go is needed for the majority, and so is whoever is too many, or makes the
+/// number even.
 fn is_sound(view: &View) -> bool {
-    let kept =
-        view.seats.iter().filter(|seat| !matches!(seat.standing, None | Some(Standing::Leaving)));
-    let target = voters_for(kept.count());
-    let voters: Vec<&Seat> = view.seats.iter().filter(|s| s.part == Part::Voter).collect();
-    let is_stuck = |seat: &&Seat| seat.raft_id == view.leader || !can_spare(view, seat);
-    let fits = voters.len() <= target && voters.len() % 2 == 1;
-    target == 0 || fits || voters.iter().all(is_stuck) || must_go(view, view.leader)
+    let target = voters_for(view.seats.iter().filter(|seat| !must_go(seat)).count());
+    let voters = view.seats.iter().filter(|seat| seat.part == Part::Voter);
+    let (leavers, keepers): (Vec<&Seat>, Vec<&Seat>) = voters.partition(|seat| must_go(seat));
+    let is_needed = |seat: &&Seat| seat.raft_id == view.leader || !can_spare(view, seat);
+    let is_right = keepers.len() <= target && (!leavers.is_empty() || keepers.len() % 2 == 1);
+    target == 0 || (leavers.iter().all(is_needed) && (is_right || keepers.iter().all(is_needed)))
 }
 
-fn must_go(view: &View, id: u64) -> bool {
-    let seat = view.seats.iter().find(|seat| seat.raft_id == id).unwrap();
+fn must_go(seat: &Seat) -> bool {
     matches!(seat.standing, None | Some(Standing::Leaving))
 }
 
