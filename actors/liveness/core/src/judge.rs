@@ -41,9 +41,8 @@ impl<'a> Judge<'a> {
     pub(crate) fn suspects(&self) -> BTreeSet<NodeId> {
         let own: BTreeSet<&NodeId> = self.paths.suspects().collect();
         let named: BTreeSet<&NodeId> = self.reports.suspects().chain(own.iter().copied()).collect();
-        let suspect = |of: &&NodeId| {
-            own.contains(*of) || self.tally(of, Duration::ZERO, false).is_enough()
-        };
+        let suspect =
+            |of: &&NodeId| own.contains(*of) || self.tally(of, Duration::ZERO, false).is_enough();
         let peers = named.into_iter().filter(|of| self.roster.is_peer(of));
         peers.filter(suspect).cloned().collect()
     }
@@ -58,9 +57,9 @@ impl<'a> Judge<'a> {
             return None;
         }
         if self.roster.len() == 2 {
-            let failing = path.failing_since().filter(|since| {
-                self.now.since(*since) >= self.settings.confirm_alone_after
-            });
+            let failing = path
+                .failing_since()
+                .filter(|since| self.now.since(*since) >= self.settings.confirm_alone_after);
             return failing.map(|_| self.names([self.roster.me()]));
         }
         let tally = self.tally(of, self.settings.confirm_after, true);
@@ -74,8 +73,7 @@ impl<'a> Judge<'a> {
         let clean = self.paths.get(node)?.clean()?;
         let report = self.reports.get(node)?;
         let long = self.now.since(clean.since) >= self.settings.return_after;
-        let caught_up =
-            report.epoch >= member.peer.epoch && report.applied_index >= clean.applied;
+        let caught_up = report.epoch >= member.peer.epoch && report.applied_index >= clean.applied;
         let pausing = report.is_pausing(self.now, self.settings);
         let back = long && caught_up && !pausing && !member.flaps.is_held(self.now);
         (back && self.may_decide()).then(|| self.names([self.roster.me()]))

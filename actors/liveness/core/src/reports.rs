@@ -70,7 +70,8 @@ impl Reports {
         let unbroken = before.filter(|before| before.is_valid(now, settings));
         let since = |of: &NodeId| unbroken.and_then(|before| before.suspects_since(of));
         // What an impaired observer suspects does not count, now or as the start of a suspicion.
-        let named = word.suspects.into_iter().filter(|of| !word.impaired && roster.get(of).is_some());
+        let named =
+            word.suspects.into_iter().filter(|of| !word.impaired && roster.get(of).is_some());
         let suspects = named.map(|of| (since(&of).unwrap_or(now), of)).map(|(at, of)| (of, at));
         let report = Report {
             heard: now,

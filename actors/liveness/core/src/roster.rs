@@ -52,9 +52,13 @@ impl Roster {
                     None => (None, Flaps::default(), arrived),
                 };
                 if let Some(old) = old.filter(|old| old.epoch != peer.epoch) {
-                    if downs(&old, &peer) > 0 {
-                        flaps.went_down(now, settings);
+                    let downs = downs(&old, &peer);
+                    if downs > 0 {
                         fallen.push(peer.node.clone());
+                    }
+                    // More than are forgiven need not be told apart.
+                    for _ in 0..downs.min(settings.flaps_max as u64 + 1) {
+                        flaps.went_down(now, settings);
                     }
                     if !peer.is_down {
                         flaps.came_back(now);
@@ -155,7 +159,8 @@ fn downs(old: &Peer, new: &Peer) -> u64 {
 
 /// Candidates to observe `of`, best first, by rendezvous hashing (Thaler, Ravishankar 1998).
 fn ranked<'p>(mut candidates: Vec<&'p Peer>, of: &NodeId) -> impl Iterator<Item = &'p Peer> {
-    candidates.sort_by_key(|peer| Reverse((mix(&[peer.node.as_str(), of.as_str()], 0), &peer.node)));
+    candidates
+        .sort_by_key(|peer| Reverse((mix(&[peer.node.as_str(), of.as_str()], 0), &peer.node)));
     candidates.into_iter()
 }
 
@@ -232,9 +237,8 @@ mod tests {
     #[test]
     fn the_eighth_observer_is_not_always_the_same() {
         let all: Vec<Roster> = (7..30).map(|me| roster(me, peers(30, 7))).collect();
-        let by_worker = |roster: &Roster| {
-            (0..30).map(id).filter(|of| roster.observes(roster.me(), of)).count()
-        };
+        let by_worker =
+            |roster: &Roster| (0..30).map(id).filter(|of| roster.observes(roster.me(), of)).count();
         let most = all.iter().map(by_worker).max().unwrap();
         assert!(most <= 6, "one worker observes {most} others");
     }
