@@ -4,12 +4,16 @@ use futures_util::Stream;
 use jaco_model::command::{ApplyDeployment, Envelope, Reply};
 use jaco_model::entity::{ImagePin, Instance};
 use jaco_model::spec::PullPolicy;
-use jaco_model::view::{InitView, LogLine, PlanView, VersionView};
-use jaco_model::{Fault, InstanceId, NodeId, NodeName, WallMs};
+use jaco_model::view::{
+    InitView, JoinRequest, JoinTokenView, JoinView, LogLine, PlanView, VersionView,
+};
+use jaco_model::{Fault, Identity, InstanceId, NodeId, NodeName, RequestId, WallMs};
 use jaco_state::State;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A future that may move between threads.
@@ -25,6 +29,8 @@ pub enum Membership {
     Uninitialized,
     /// A member that does not yet know again all that it knew before it was restarted.
     CatchingUp,
+    /// A member whose durable state cannot be used; `node rejoin` is the way out.
+    Failed(Fault),
     /// A member.
     Member {
         /// This node.
@@ -56,6 +62,26 @@ pub struct LogQuery {
     pub tail: Option<u64>,
 }
 
+/// What this node knows of the others by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contacts {
+    /// Nodes that this node or most observers cannot reach.
+    pub suspects: BTreeSet<NodeId>,
+    /// How long ago each other node was last heard.
+    pub ages: BTreeMap<NodeId, Duration>,
+}
+
+/// Who asks for a command, and under which id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Makes a retry harmless.
+    pub request_id: RequestId,
+    /// Who asks.
+    pub identity: Identity,
+    /// The local user.
+    pub os_user: Option<String>,
+}
+
 /// The rest of the daemon. One value serves all requests, from any thread.
 pub trait Backend: Send + Sync + 'static {
     /// The daemon's version.
@@ -72,6 +98,26 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Makes this daemon the first member of a new cluster.
     fn init(&self, name: Option<String>) -> BoxFuture<Result<InitView, Fault>>;
+
+    /// Joins the cluster of a peer.
+    fn join(&self, request: JoinRequest) -> BoxFuture<Result<JoinView, Fault>>;
+
+    /// Begins again with an empty log under the identity that this node has.
+    fn rejoin(&self) -> BoxFuture<Result<JoinView, Fault>>;
+
+    /// Makes a join token.
+    fn issue_join_token(
+        &self,
+        asker: Asker,
+        ttl: Duration,
+    ) -> BoxFuture<Result<JoinTokenView, Fault>>;
+
+    /// Waits until the state shown here holds everything that was acknowledged anywhere before the
+    /// call; gives the index.
+    fn read(&self) -> BoxFuture<Result<u64, Fault>>;
+
+    /// What this node knows of the others.
+    fn contacts(&self) -> Contacts;
 
     /// Writes a command and answers once it is durable and applied.
     fn propose(&self, envelope: Envelope) -> BoxFuture<Result<Reply, Fault>>;

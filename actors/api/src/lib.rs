@@ -2,7 +2,8 @@
 //!
 //! Handlers read the replicated state or propose a command; they never decide. What they need
 //! from the rest of the daemon is one trait, [`Backend`], so that this crate knows neither raft
-//! nor Docker. It listens on a unix socket, whose callers count as local administrators.
+//! nor Docker. It listens on a unix socket, whose callers count as local administrators. On TCP there
+//! is one call alone, by which nodes join ([`serve_door`]).
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +13,10 @@ mod backend;
 mod caller;
 mod change;
 mod detail;
+mod door;
 mod logs;
 mod look;
+mod nodes;
 mod openapi;
 mod rows;
 mod server;
@@ -23,6 +26,9 @@ mod target;
 mod testing;
 mod wait;
 
-pub use backend::{Backend, BoxFuture, LogQuery, LogStream, Membership, ResolvedImage};
+pub use backend::{
+    Asker, Backend, BoxFuture, Contacts, LogQuery, LogStream, Membership, ResolvedImage,
+};
 pub use caller::Caller;
+pub use door::{Doorkeeper, serve_door};
 pub use server::{Error, serve};

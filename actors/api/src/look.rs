@@ -1,7 +1,7 @@
 //! Calls that read: cluster, status, lists and details.
 
 use crate::answer::{Answer, Refusal};
-use crate::backend::Membership;
+use crate::backend::{Contacts, Membership};
 use crate::rows;
 use crate::server::{Api, catching_up};
 use crate::stream::ndjson;
@@ -9,7 +9,7 @@ use crate::target::{Target, known_deployment};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
-use jaco_model::entity::{Deployment, Instance, Replica, RolloutState};
+use jaco_model::entity::{Deployment, Instance, Node, NodeStatus, Replica, RolloutState};
 use jaco_model::view::{
     ClusterView, DeploymentRow, NetworkView, QuorumView, ReplicaRow, RolloutView, StatusView,
     VolumeView,
@@ -46,29 +46,35 @@ pub(crate) async fn cluster(api: Data<Api>) -> Answer<HttpResponse> {
             return Ok(HttpResponse::Ok().json(ClusterView::default()));
         }
         Membership::CatchingUp => return Err(catching_up()),
+        Membership::Failed(fault) => return Err(fault.into()),
         Membership::Member { leader, .. } => leader,
     };
     let state = api.backend.state().borrow().clone();
     let free_bind_paths = api.backend.free_bind_paths();
-    let view = ClusterView { free_bind_paths, ..cluster_view(&state, leader.as_ref()) };
+    let contacts = api.backend.contacts();
+    let view = ClusterView { free_bind_paths, ..cluster_view(&state, leader.as_ref(), &contacts) };
     Ok(HttpResponse::Ok().json(view))
 }
 
-fn cluster_view(state: &State, leader: Option<&NodeId>) -> ClusterView {
-    let voters = state.nodes.values().filter(|node| node.voter).count();
-    let voters = u32::try_from(voters).unwrap_or(u32::MAX);
+fn cluster_view(state: &State, leader: Option<&NodeId>, contacts: &Contacts) -> ClusterView {
+    let voting = || state.nodes.values().filter(|node| node.voter);
+    let is_healthy = |node: &&Arc<Node>| {
+        node.status != NodeStatus::Down && !contacts.suspects.contains(&node.id)
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (voters, healthy) = (count(voting().count()), count(voting().filter(is_healthy).count()));
     ClusterView {
         initialized: true,
         leader: leader.map(|node| rows::hostname(state, node)),
         raft_index: state.applied_index,
-        nodes: state.nodes.values().map(|node| rows::node(state, node)).collect(),
+        nodes: state.nodes.values().map(|node| rows::node(state, node, contacts)).collect(),
         cluster_id: state.cluster.as_ref().map(|cluster| cluster.cluster_id.to_string()),
         name: state.cluster.as_ref().map(|cluster| cluster.name.clone()),
         epoch: state.cluster.as_ref().map(|cluster| cluster.epoch),
         quorum: leader.map(|_| QuorumView {
             voters,
-            healthy: voters,
-            can_lose: voters.saturating_sub(1) / 2,
+            healthy,
+            can_lose: healthy.saturating_sub(voters / 2 + 1),
         }),
         free_bind_paths: Vec::new(),
     }
@@ -83,11 +89,13 @@ pub(crate) struct StatusQuery {
     all: bool,
     #[serde(default)]
     watch: bool,
+    #[serde(default)]
+    consistent: bool,
 }
 
 /// `GET /v1/status`; with `watch` one snapshot per change, at most five per second.
 pub(crate) async fn status(api: Data<Api>, query: Query<StatusQuery>) -> Answer<HttpResponse> {
-    let state = api.state()?;
+    let state = api.read(query.consistent).await?;
     let target = query.target.as_deref().map(|text| Target::parse(&state, text)).transpose()?;
     let view = status_view(&state, target.as_ref(), query.all);
     if !query.watch {
@@ -191,13 +199,6 @@ fn rollout_view(state: &State, deployment: &Deployment) -> Option<RolloutView> {
         step: active.iter().map(|rollout| rollout.done).sum(),
         total: active.iter().map(|rollout| rollout.total).sum(),
     })
-}
-
-/// `GET /v1/nodes`
-pub(crate) async fn nodes(api: Data<Api>) -> Answer<HttpResponse> {
-    let state = api.state()?;
-    let nodes: Vec<_> = state.nodes.values().map(|node| rows::node(&state, node)).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "nodes": nodes })))
 }
 
 /// `GET /v1/volumes`

@@ -1,11 +1,13 @@
 //! Rows of the tables: the replicated state in the API's words.
 
+use crate::backend::Contacts;
 use jaco_model::entity::{Instance, Node, Replica, Slot, Transition};
 use jaco_model::spec::{PortSpec, Protocol, ServiceSpec};
 use jaco_model::view::{CapacityView, NodeView, ReplicaRow, ReplicaStatusRow, TransitionView};
 use jaco_model::{Fault, NodeId, WallMs};
 use jaco_state::State;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A moment as RFC 3339.
 pub(crate) fn stamp(at: WallMs) -> String {
@@ -146,15 +148,18 @@ pub(crate) fn transition(step: &Transition) -> TransitionView {
 }
 
 /// One member.
-pub(crate) fn node(state: &State, node: &Node) -> NodeView {
+pub(crate) fn node(state: &State, node: &Node, contacts: &Contacts) -> NodeView {
     let facts = &node.facts;
     let mut labels = facts.labels.clone();
     labels.extend(node.labels.clone());
+    let mut conditions = facts.conditions.clone();
+    conditions.extend(node.leaving.map(|_| "leaving".to_owned()));
+    conditions.extend(contacts.suspects.contains(&node.id).then(|| "suspect".to_owned()));
     NodeView {
         hostname: node.name.to_string(),
         address: facts.address.clone(),
         status: node.status.as_str().to_owned(),
-        conditions: facts.conditions.clone(),
+        conditions,
         schedulable: node.schedulable,
         suffrage: if node.voter { "voter" } else { "nonvoter" }.to_owned(),
         version: facts.version.clone(),
@@ -164,6 +169,7 @@ pub(crate) fn node(state: &State, node: &Node) -> NodeView {
         capacity: CapacityView::from(&facts.capacity),
         reserved: reserved(state, node),
         replicas: u32::try_from(state.instances_on(&node.id).count()).unwrap_or(u32::MAX),
+        last_contact_seconds: contacts.ages.get(&node.id).map(Duration::as_secs),
     }
 }
 

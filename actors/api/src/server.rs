@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::{Backend, Membership};
 use crate::caller::Caller;
-use crate::{apply, change, logs, look, openapi, wait};
+use crate::{apply, change, logs, look, nodes, openapi, wait};
 use actix_web::dev::{Payload, Server};
 use actix_web::web::{self, Data};
 use actix_web::{App, FromRequest, HttpRequest, HttpServer};
@@ -23,7 +23,7 @@ const BODY_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The listener could not be used.
-    #[error("cannot serve the API on the unix socket")]
+    #[error("cannot serve the API")]
     Listen(#[source] std::io::Error),
 }
 
@@ -62,8 +62,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/v1/version", get().to(look::version))
         .route("/v1/cluster", get().to(look::cluster))
         .route("/v1/cluster/init", post().to(change::init))
+        .route("/v1/cluster/join", post().to(nodes::join))
+        .route("/v1/cluster/rejoin", post().to(nodes::rejoin))
         .route("/v1/status", get().to(look::status))
-        .route("/v1/nodes", get().to(look::nodes))
+        .route("/v1/nodes", get().to(nodes::nodes))
+        .route("/v1/nodes/join-tokens", post().to(nodes::issue_join_token))
+        .route("/v1/nodes/{name}/remove", post().to(nodes::remove))
         .route("/v1/volumes", get().to(look::volumes))
         .route("/v1/networks", get().to(look::networks))
         .route("/v1/audit", get().to(look::audit))
@@ -95,10 +99,21 @@ impl Api {
         Ok(self.backend.state().borrow().clone())
     }
 
+    /// The replicated state; with `consistent` one that holds everything that was acknowledged
+    /// before the call.
+    pub(crate) async fn read(&self, consistent: bool) -> Answer<Arc<State>> {
+        self.member()?;
+        if consistent {
+            self.backend.read().await?;
+        }
+        self.state()
+    }
+
     /// Refuses every call but a few before this daemon is in a cluster.
     pub(crate) fn member(&self) -> Answer<()> {
-        match *self.backend.membership().borrow() {
+        match &*self.backend.membership().borrow() {
             Membership::Member { .. } => Ok(()),
+            Membership::Failed(fault) => Err(fault.clone().into()),
             Membership::Uninitialized => Err(uninitialized()),
             Membership::CatchingUp => Err(catching_up()),
         }

@@ -1,13 +1,16 @@
 //! A daemon that is not in a cluster, for tests of routes and refusals.
 
-use crate::backend::{Backend, BoxFuture, LogQuery, LogStream, Membership, ResolvedImage};
+use crate::backend::{
+    Asker, Backend, BoxFuture, Contacts, LogQuery, LogStream, Membership, ResolvedImage,
+};
 use jaco_model::command::{ApplyDeployment, Envelope, Reply};
 use jaco_model::entity::Instance;
 use jaco_model::spec::PullPolicy;
-use jaco_model::view::{InitView, PlanView, VersionView};
+use jaco_model::view::{InitView, JoinRequest, JoinTokenView, JoinView, PlanView, VersionView};
 use jaco_model::{ErrorCode, Fault, InstanceId, NodeName, WallMs};
 use jaco_state::State;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Refuses everything.
@@ -46,6 +49,26 @@ impl Backend for Unborn {
 
     fn init(&self, _: Option<String>) -> BoxFuture<Result<InitView, Fault>> {
         refused()
+    }
+
+    fn join(&self, _: JoinRequest) -> BoxFuture<Result<JoinView, Fault>> {
+        refused()
+    }
+
+    fn rejoin(&self) -> BoxFuture<Result<JoinView, Fault>> {
+        refused()
+    }
+
+    fn issue_join_token(&self, _: Asker, _: Duration) -> BoxFuture<Result<JoinTokenView, Fault>> {
+        refused()
+    }
+
+    fn read(&self) -> BoxFuture<Result<u64, Fault>> {
+        refused()
+    }
+
+    fn contacts(&self) -> Contacts {
+        Contacts::default()
     }
 
     fn propose(&self, _: Envelope) -> BoxFuture<Result<Reply, Fault>> {

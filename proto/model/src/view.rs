@@ -19,7 +19,8 @@ pub use look::{
     ServiceSummary, StatusView, TransitionView, VolumeView,
 };
 pub use node::{
-    CapacityView, ClusterView, InitRequest, InitView, NodeView, QuorumView, VersionView,
+    CapacityView, ClusterView, InitRequest, InitView, JoinRequest, JoinTokenRequest, JoinTokenView,
+    JoinView, NodeView, QuorumView, RemoveNodeRequest, VersionView,
 };
 
 use crate::Fault;

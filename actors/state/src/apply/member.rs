@@ -13,9 +13,11 @@ use super::report::end_instance;
 use super::{Tx, restart};
 use jaco_model::command::{JoinNode, Reply};
 use jaco_model::entity::{
-    Instance, InstanceState, JoinToken, JoinTokenUse, Leaving, Node, NodeStatus, Tombstone, Trust,
+    Instance, InstanceState, JoinToken, JoinTokenUse, Leaving, Node, NodeStatus, Slot, Tombstone,
+    Trust,
 };
 use jaco_model::event::Event;
+use jaco_model::spec::MountKind;
 use jaco_model::{ErrorCode, Fault, Millis, NodeId, NodeName, WallMs};
 
 /// How long a joiner whose answer was lost may ask again.
@@ -196,6 +198,10 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &NodeId, leaving: Leaving) -> Result<R
     if member.leaving == Some(Leaving::Force) || member.leaving == Some(leaving) {
         return Ok(Reply::Done);
     }
+    check_quorum_without(tx, &member)?;
+    if leaving == Leaving::Drain {
+        check_not_pinned(tx, &member)?;
+    }
     if leaving == Leaving::Drain && member.status != NodeStatus::Down {
         restart::replace_on(tx, id);
     }
@@ -205,6 +211,59 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &NodeId, leaving: Leaving) -> Result<R
         [("host", member.name.to_string()), ("force", (leaving == Leaving::Force).to_string())];
     tx.audit("node_drain", &facts);
     Ok(Reply::Done)
+}
+
+/// Refuses what would leave too few voters that are up, or nobody to take the only vote.
+fn check_quorum_without(tx: &Tx<'_>, member: &Node) -> Result<(), Fault> {
+    let stays = |node: &&std::sync::Arc<Node>| node.id != member.id && node.leaving.is_none();
+    let is_up = |node: &&std::sync::Arc<Node>| node.status != NodeStatus::Down;
+    let others = || tx.state.nodes.values().filter(stays);
+    let voters = others().filter(|node| node.voter).count();
+    let up = others().filter(|node| node.voter).filter(is_up).count();
+    let heirs = others().filter(is_up).count();
+    let suffices = if voters == 0 { heirs > 0 } else { up > voters / 2 };
+    if suffices || !member.voter {
+        return Ok(());
+    }
+    let name = &member.name;
+    let message = format!("without {name} only {up} of {voters} voters would be up, no majority");
+    Err(Fault::new(ErrorCode::WouldLoseQuorum, message)
+        .with("voters", voters)
+        .with("healthy", up)
+        .with("hint", "bring the nodes that are down back first"))
+}
+
+/// Refuses to move replicas away from volumes that only this node holds.
+fn check_not_pinned(tx: &Tx<'_>, member: &Node) -> Result<(), Fault> {
+    let mounts_local = |instance: &Instance| {
+        let Some(spec) = tx.state.spec_of(instance) else { return false };
+        let mut volumes =
+            tx.state.volumes.values().filter(|volume| {
+                volume.node == member.id && volume.deployment == instance.deployment
+            });
+        volumes.any(|volume| {
+            spec.container.mounts.iter().any(|mount| {
+                matches!(&mount.kind, MountKind::Volume { volume: key, .. } if *key == volume.key)
+            })
+        })
+    };
+    let is_indexed = |instance: &Instance| matches!(instance.slot, Slot::Index(_));
+    let pinned: Vec<String> = tx
+        .state
+        .instances_on(&member.id)
+        .filter(|instance| is_indexed(instance) && mounts_local(instance))
+        .map(|instance| instance.id.replica.to_string())
+        .collect();
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let list = pinned.join(", ");
+    let message = format!("node hosts pinned replicas: [{list}]");
+    Err(Fault::new(ErrorCode::InUse, message)
+        .with("kind", "node")
+        .with("name", &member.name)
+        .with("by", list)
+        .with("hint", "--force removes the node all the same; what its volumes hold stays there"))
 }
 
 pub(super) fn forget(tx: &mut Tx<'_>, id: &NodeId) -> Result<Reply, Fault> {

@@ -23,6 +23,66 @@ pub struct InitView {
     pub node: String,
 }
 
+/// Body of `POST /v1/nodes/join-tokens`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinTokenRequest {
+    /// How long the token is good for, in milliseconds; a day when left out.
+    pub ttl_ms: Option<u64>,
+}
+
+/// Answer of `node issue-join-token`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTokenView {
+    /// `JACO1-<digest>-<secret>`; shown once.
+    pub token: String,
+    /// Host and port of a member's API.
+    pub peer: String,
+    /// The other members' APIs.
+    pub alternatives: Vec<String>,
+    /// When it ends, RFC 3339.
+    pub expires_at: String,
+    /// What to run on the new node.
+    pub command: String,
+    /// The cluster's root certificate.
+    pub ca_pem: String,
+}
+
+/// Body of `POST /v1/cluster/join` on the node that joins.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// Host and port of a member's API.
+    pub peer: String,
+    /// The join token.
+    pub token: String,
+}
+
+/// The token is never shown.
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Answer of `node join` and `node rejoin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinView {
+    /// This node.
+    pub hostname: String,
+    /// The cluster.
+    pub cluster_id: String,
+}
+
+/// Body of `POST /v1/nodes/{name}/remove`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveNodeRequest {
+    /// Do not move its replicas away first.
+    #[serde(default)]
+    pub force: bool,
+}
+
 /// Answer of `cluster status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterView {
@@ -93,6 +153,10 @@ pub struct NodeView {
     pub reserved: CapacityView,
     /// Instances on the node.
     pub replicas: u32,
+    /// Seconds since it was last heard by the node that answers; left out for that node itself and
+    /// for one that was never heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_contact_seconds: Option<u64>,
 }
 
 /// Amounts of a node in the API's units.

@@ -1,0 +1,62 @@
+//! The API's TCP port: TLS with the node's certificate, and in this version one call, by which a new
+//! node joins. What it is allowed is decided by the join token in its body.
+
+use crate::answer::{Answer, Refusal};
+use crate::backend::BoxFuture;
+use crate::look;
+use crate::server::Error;
+use actix_web::dev::Server;
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+use jaco_model::Fault;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest body of a join, in bytes: a certificate request and a few facts.
+const BODY_MAX: usize = 16 * 1024;
+
+/// Connections at once, among them those that say nothing.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// Lets nodes in.
+pub trait Doorkeeper: Send + Sync + 'static {
+    /// Answers a join request; both are JSON that this crate does not look into.
+    fn admit(&self, request: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>>;
+}
+
+/// Serves joins on a socket that is already bound.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn serve_door(
+    keeper: Arc<dyn Doorkeeper>,
+    listener: TcpListener,
+    tls: rustls::ServerConfig,
+) -> Result<Server, Error> {
+    let keeper: Data<dyn Doorkeeper> = Data::from(keeper);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(keeper.clone())
+            .app_data(web::PayloadConfig::new(BODY_MAX))
+            .route("/healthz", web::get().to(look::health))
+            .route("/v1/cluster/admit", web::post().to(admit))
+            .default_service(web::to(look::no_such_call))
+    })
+    .workers(1)
+    .max_connections(CONNECTIONS_MAX)
+    .shutdown_timeout(2)
+    .client_request_timeout(Duration::from_secs(5))
+    .tls_handshake_timeout(Duration::from_secs(5))
+    .keep_alive(Duration::from_secs(5))
+    .disable_signals()
+    .listen_rustls_0_23(listener, tls)
+    .map_err(Error::Listen)?;
+    Ok(server.run())
+}
+
+/// `POST /v1/cluster/admit`
+async fn admit(keeper: Data<dyn Doorkeeper>, body: Bytes) -> Answer<HttpResponse> {
+    let answer = keeper.admit(body.to_vec()).await.map_err(Refusal::from)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(answer))
+}
