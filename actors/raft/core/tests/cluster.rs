@@ -1,5 +1,11 @@
 //! What clusters of cores promise: order, durability, agreement, one leader, no panic.
 
+#[path = "cluster/hostile.rs"]
+mod hostile;
+#[path = "cluster/membership.rs"]
+mod membership;
+#[path = "cluster/reads.rs"]
+mod reads;
 mod support;
 
 use std::collections::BTreeSet;

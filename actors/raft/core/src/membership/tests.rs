@@ -254,7 +254,7 @@ proptest! {
             perform(&mut view, step);
             let after = self::voters(&view).len();
             if after != before {
-                evens = if after % 2 == 0 { evens + 1 } else { 0 };
+                evens = if after.is_multiple_of(2) { evens + 1 } else { 0 };
                 prop_assert!(evens < 2, "even once at a time");
             }
         }

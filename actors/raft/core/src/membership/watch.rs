@@ -169,7 +169,7 @@ impl Watch {
         members: &Members,
         reach: &BTreeMap<u64, Reach>,
     ) -> View {
-        let is_even = members.voters.len() % 2 == 0;
+        let is_even = members.voters.len().is_multiple_of(2);
         self.even_since = is_even.then(|| self.even_since.unwrap_or(now));
         let entries = self.roster.iter().flat_map(|roster| &roster.members);
         let mut seats: Vec<Seat> = entries

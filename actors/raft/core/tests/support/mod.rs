@@ -7,8 +7,8 @@ use std::time::Duration;
 use jaco_kit_core::{Core, Mono, Now, OpId};
 use jaco_raft_core::eraftpb::{HardState, Message, MessageType};
 use jaco_raft_core::{
-    Batch, Config, DurableLog, Effect, Input, Members, Payload, Position, RaftCore, Refusal, Role,
-    SnapshotMeta, decode_message, encode_message,
+    Batch, Config, DurableLog, Effect, Error, Input, Members, Payload, Position, RaftCore, Refusal,
+    Role, Roster, RosterMember, SnapshotMeta, Standing, decode_message, encode_message,
 };
 
 /// SplitMix64.
@@ -36,8 +36,13 @@ pub(crate) struct Node {
     pub(crate) applied: Vec<String>,
     pub(crate) done: Vec<OpId>,
     pub(crate) failed: Vec<(OpId, Refusal)>,
+    /// Answered reads: the index, and how many commands were applied then.
+    pub(crate) reads: BTreeMap<OpId, (u64, usize)>,
     pub(crate) persists: usize,
     pub(crate) violations: Vec<&'static str>,
+    /// Its peers lie, so it may have to stop.
+    pub(crate) is_lied_to: bool,
+    pub(crate) fatal: Option<Error>,
 }
 
 impl Node {
@@ -55,8 +60,11 @@ impl Node {
             applied,
             done: Vec::new(),
             failed: Vec::new(),
+            reads: BTreeMap::new(),
             persists: 0,
             violations: Vec::new(),
+            is_lied_to: false,
+            fatal: None,
         }
     }
 
@@ -75,7 +83,7 @@ impl Node {
                     for entry in entries {
                         self.done.extend(entry.op);
                         if let Payload::Command(data) = entry.payload {
-                            self.applied.push(String::from_utf8(data).expect("text"));
+                            self.applied.push(String::from_utf8_lossy(&data).into_owned());
                         }
                     }
                 }
@@ -89,7 +97,13 @@ impl Node {
                 }
                 Effect::Failed { op, why } => self.failed.push((op, why)),
                 Effect::PeerViolation { what, .. } => self.violations.push(what),
-                Effect::RoleChanged(_) | Effect::ReadReady { .. } => {}
+                Effect::RoleChanged(_) => {}
+                Effect::ReadReady { op, index } => {
+                    assert!(self.core.applied().index >= index, "reads wait for their index");
+                    let old = self.reads.insert(op, (index, self.applied.len()));
+                    assert_eq!(old, None, "one answer per read");
+                }
+                Effect::Fatal(error) if self.is_lied_to => self.fatal = Some(error),
                 Effect::Fatal(error) => panic!("{error}"),
             }
         }
@@ -122,7 +136,7 @@ impl Node {
 }
 
 pub(crate) fn decode_state(image: &[u8]) -> Vec<String> {
-    let text = String::from_utf8(image.to_vec()).expect("text");
+    let text = String::from_utf8_lossy(image);
     text.lines().map(str::to_owned).collect()
 }
 
@@ -134,10 +148,18 @@ pub(crate) struct Cluster {
     pub(crate) random: Random,
     pub(crate) last_op: u64,
     pub(crate) leaders: BTreeMap<u64, u64>,
+    pub(crate) change: Box<dyn Fn(&mut Config)>,
+    pub(crate) roster: Roster,
+    /// Acknowledged commands, in the order of their acknowledgement.
+    pub(crate) acknowledged: Vec<String>,
+    acknowledged_ops: BTreeSet<OpId>,
+    texts: BTreeMap<OpId, String>,
+    /// Open reads: how many commands were acknowledged when each was asked.
+    asked: BTreeMap<OpId, usize>,
 }
 
 impl Cluster {
-    pub(crate) fn new(ids: &[u64], seed: u64, change: impl Fn(&mut Config)) -> Cluster {
+    pub(crate) fn new(ids: &[u64], seed: u64, change: impl Fn(&mut Config) + 'static) -> Cluster {
         let members = Members { voters: ids.to_vec(), learners: Vec::new() };
         let nodes = ids.iter().map(|id| {
             let mut config = Config::new(*id, seed.wrapping_mul(31).wrapping_add(*id));
@@ -152,7 +174,42 @@ impl Cluster {
             random: Random(seed),
             last_op: 0,
             leaders: BTreeMap::new(),
+            change: Box::new(change),
+            roster: Roster { members: Vec::new(), voter_replace_after: Duration::from_secs(300) },
+            acknowledged: Vec::new(),
+            acknowledged_ops: BTreeSet::new(),
+            texts: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
+    }
+
+    /// A new member with an empty disk; the roster names it.
+    pub(crate) fn join(&mut self, id: u64) {
+        let mut config = Config::new(id, self.random.0.wrapping_add(id));
+        (self.change)(&mut config);
+        self.nodes.insert(id, Node::new(config, DurableLog::default(), Arc::default()));
+        self.stand(id, Standing::Ready);
+    }
+
+    /// Disk and process of a member are gone for ever; the roster forgets it.
+    pub(crate) fn destroy(&mut self, id: u64) {
+        self.nodes.remove(&id);
+        self.cut.remove(&id);
+        self.roster.members.retain(|member| member.raft_id != id);
+        self.tell_roster();
+    }
+
+    /// Changes the roster's word on one member, and tells everybody.
+    pub(crate) fn stand(&mut self, raft_id: u64, standing: Standing) {
+        self.roster.members.retain(|member| member.raft_id != raft_id);
+        let (name, zone) = (format!("n{raft_id}"), format!("z{}", raft_id % 2));
+        self.roster.members.push(RosterMember { raft_id, name, zone, standing });
+        self.tell_roster();
+    }
+
+    fn tell_roster(&mut self) {
+        let ids: Vec<u64> = self.nodes.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.step(id, Input::Roster(self.roster.clone())));
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -170,6 +227,7 @@ impl Cluster {
         let sent = node.run(effects);
         self.network.extend(sent);
         self.check_leader(id);
+        self.check_answers(id);
     }
 
     pub(crate) fn wake(&mut self, id: u64) {
@@ -181,6 +239,23 @@ impl Cluster {
             self.network.extend(sent);
         }
         self.check_leader(id);
+        self.check_answers(id);
+    }
+
+    /// Invariant 10: a read sees every write that was acknowledged before it was asked.
+    fn check_answers(&mut self, id: u64) {
+        let node = self.nodes.get(&id).expect("a member");
+        for op in &node.done {
+            if self.acknowledged_ops.insert(*op) {
+                self.acknowledged.extend(self.texts.get(op).cloned());
+            }
+        }
+        for (op, (_, seen)) in &node.reads {
+            let Some(count) = self.asked.remove(op) else { continue };
+            for text in &self.acknowledged[..count] {
+                assert!(node.applied[..*seen].contains(text), "a stale read of {text}");
+            }
+        }
     }
 
     /// Invariant 1: one leader per term.
@@ -210,7 +285,9 @@ impl Cluster {
             MessageType::MsgAppendResponse => (message.to, message.from),
             _ => return,
         };
-        self.step(leader, Input::SnapshotReported { peer, installed: false });
+        if self.nodes.contains_key(&leader) {
+            self.step(leader, Input::SnapshotReported { peer, installed: false });
+        }
     }
 
     /// Power fails at one member; its peers see the connection break.
@@ -219,6 +296,9 @@ impl Cluster {
         let others: Vec<u64> = self.nodes.keys().copied().filter(|other| *other != id).collect();
         for other in others {
             self.step(other, Input::SnapshotReported { peer: id, installed: false });
+        }
+        if !self.roster.members.is_empty() {
+            self.step(id, Input::Roster(self.roster.clone()));
         }
     }
 
@@ -263,15 +343,30 @@ impl Cluster {
     pub(crate) fn propose(&mut self, id: u64, text: &str) -> OpId {
         self.last_op += 1;
         let op = OpId(self.last_op);
+        self.texts.insert(op, text.to_owned());
         self.step(id, Input::Propose { op, data: text.as_bytes().to_vec() });
+        op
+    }
+
+    pub(crate) fn read(&mut self, id: u64) -> OpId {
+        self.last_op += 1;
+        let op = OpId(self.last_op);
+        self.asked.insert(op, self.acknowledged.len());
+        self.step(id, Input::ReadIndex { op });
         op
     }
 
     /// One random event.
     pub(crate) fn shake(&mut self) {
+        self.stir(1);
+    }
+
+    /// One random event; crashes and cuts are so many times rarer.
+    pub(crate) fn stir(&mut self, calm: usize) {
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
         let id = ids[self.random.below(ids.len())];
         match self.random.below(40) {
+            0 | 1 if calm > 1 && self.random.below(calm) > 0 => {}
             0 => {
                 let is_written = self.random.below(2) == 0;
                 self.restart(id, is_written);
@@ -280,7 +375,10 @@ impl Cluster {
                 self.cut.insert(id);
             }
             2..=4 => self.cut.clear(),
-            5..=9 => {
+            5 => {
+                self.read(id);
+            }
+            6..=9 => {
                 let text = format!("command {}", self.last_op + 1);
                 self.propose(id, &text);
             }
