@@ -18,7 +18,7 @@ fn world(count: usize, seed: u64) -> World {
 }
 
 fn counts() -> impl Strategy<Value = usize> {
-    prop_oneof![8 => 3..=12_usize, 1 => 13..=30_usize]
+    prop_oneof![20 => 3..=9_usize, 2 => 10..=12_usize, 1 => Just(25)]
 }
 
 /// How long it took until a node was declared down.
@@ -35,7 +35,7 @@ fn stays_as_it_is(world: &mut World, millis: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_killed_node_is_confirmed_in_five_seconds(
@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn as_many_as_the_voters_can_lose_are_confirmed_in_five_seconds(
-        count in prop_oneof![5..=12_usize, Just(30)], seed in any::<u64>(),
+        count in prop_oneof![20 => 5..=9_usize, 2 => 10..=12_usize, 1 => Just(25)], seed in any::<u64>(),
     ) {
         let mut world = world(count, seed);
         let since = world.now;
@@ -125,7 +125,7 @@ proptest! {
                 world.network.cut(other, 0);
             }
         }
-        world.run(30_000);
+        world.run(15_000);
         let by_it = world.proposed.iter().filter(|(_, by, ..)| *by == 0);
         prop_assert_eq!(by_it.count(), 0, "{:#?}", world.lines);
         prop_assert!(world.nodes[0].core.as_ref().unwrap().is_impaired());
@@ -144,7 +144,7 @@ proptest! {
                 world.network.cut(a, b);
             }
         }
-        world.run(30_000);
+        world.run(15_000);
         let by_it = world.proposed.iter().filter(|(_, by, ..)| *by == 0);
         prop_assert_eq!(by_it.count(), 0, "{:#?}", world.lines);
         prop_assert!(world.declared.iter().all(|declared| on_its_side(declared.node)));
@@ -188,15 +188,15 @@ proptest! {
 
 #[test]
 fn at_rest_there_are_only_probes() {
-    for count in [2, 3, 9, 12] {
+    for count in [2, 3, 12] {
         let mut world = World::new(count, 5);
-        world.run(600_000);
+        world.run(300_000);
         assert!(world.lines.is_empty(), "{:#?}", world.lines);
         let observed = count * (count - 1).min(8);
         // The leader's view of those it does not observe, and what a node adds to doubt itself.
-        let most = (observed + 2 * count) * 1_200;
+        let most = (observed + 2 * count) * 600;
         let probes = usize::try_from(world.probes).unwrap();
-        assert!((observed * 1_199..=most).contains(&probes), "{count}: {probes}");
+        assert!((observed * 599..=most).contains(&probes), "{count}: {probes}");
     }
 }
 

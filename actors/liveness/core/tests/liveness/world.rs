@@ -25,6 +25,8 @@ pub(crate) struct Node {
     /// Stopped as by SIGSTOP: what arrives waits.
     pub(crate) paused: bool,
     backlog: Vec<Event>,
+    /// Its core's deadline.
+    deadline: Option<u64>,
     /// How late its timer is, in milliseconds.
     pub(crate) late: u64,
     /// The state it has applied, which is still there when it starts again.
@@ -93,6 +95,7 @@ impl World {
             life: 0,
             paused: false,
             backlog: Vec::new(),
+            deadline: None,
             late: 0,
             version: 1,
             members: members.clone(),
@@ -158,6 +161,7 @@ impl World {
     pub(crate) fn kill(&mut self, node: usize, silently: bool) {
         let host = &mut self.nodes[node];
         host.core = None;
+        host.deadline = None;
         host.backlog.clear();
         host.refuses = !silently;
         self.raft_lost(node);
@@ -185,8 +189,8 @@ impl World {
         loop {
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
             let wakes = self.nodes.iter().enumerate().filter_map(|(n, node)| {
-                let core = node.core.as_ref().filter(|_| !node.paused)?;
-                Some((core.deadline()?.0 + node.late, n))
+                let deadline = node.deadline.filter(|_| !node.paused)?;
+                Some((deadline + node.late, n))
             });
             let wake = wakes.min();
             let at = event.into_iter().chain(wake.map(|(at, _)| at)).min();
@@ -260,6 +264,7 @@ impl World {
         let Some(core) = &mut self.nodes[node].core else { return };
         let effects = core.step(now, input);
         core.check_invariants();
+        self.nodes[node].deadline = core.deadline().map(|at| at.0);
         self.perform(node, effects);
     }
 
@@ -268,6 +273,7 @@ impl World {
         let Some(core) = &mut self.nodes[node].core else { return };
         let effects = core.wake(now);
         core.check_invariants();
+        self.nodes[node].deadline = core.deadline().map(|at| at.0);
         self.perform(node, effects);
     }
 
