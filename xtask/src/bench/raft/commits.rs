@@ -91,7 +91,7 @@ fn run(
 /// What is told of one load. Without figures of our own the peer's are told instead.
 fn figures(voters: usize, ours: Option<&mut Load>, theirs: &mut Load) -> Vec<Figure> {
     let through = if theirs.at == At::Follower { ", through a follower" } else { "" };
-    let place = format!("{voters} voters{through}");
+    let place = if voters == 1 { "1 voter".into() } else { format!("{voters} voters{through}") };
     let (many, clients) = (theirs.clients > 1, theirs.clients);
     let clients = if many { format!("{clients} clients") } else { "one client".to_owned() };
     let name = |what: &str| match ours {
