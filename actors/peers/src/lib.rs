@@ -5,5 +5,6 @@
 mod error;
 pub mod pki;
 pub mod tls;
+pub mod transport;
 
 pub use error::Error;

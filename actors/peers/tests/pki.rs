@@ -1,5 +1,7 @@
 //! The profile of certificates, hostile requests for them, and join tokens.
 
+#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
 use std::time::Duration;
 
 use jaco_model::{ClusterId, NodeId, WallMs};

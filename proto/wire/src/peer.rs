@@ -19,6 +19,13 @@ pub const FRAME_HEADER: usize = 4;
 /// No frame is larger, without its length.
 pub const FRAME_MAX: usize = 8 * 1024 * 1024;
 
+/// Items of a stream that its sender may send before the reader grants more with
+/// [`Frame::Credit`].
+pub const STREAM_WINDOW: u32 = 32;
+
+/// Bytes of the largest item of a stream.
+pub const STREAM_ITEM_MAX: usize = 1024 * 1024;
+
 /// A number on the wire and the word for it here.
 macro_rules! numbers {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $number:literal),+ $(,)? }) => {
