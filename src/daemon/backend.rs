@@ -1,16 +1,21 @@
 //! What the API asks of the daemon, answered from other threads.
 
 use crate::daemon::hub::{Boards, overloaded};
-use jaco_api::{Backend, BoxFuture, LogQuery, LogStream, Membership, ResolvedImage};
+use crate::daemon::join::Joined;
+use jaco_api::{
+    Asker, Backend, BoxFuture, Contacts, LogQuery, LogStream, Membership, ResolvedImage,
+};
 use jaco_kit::Clock;
 use jaco_model::command::{ApplyDeployment, Envelope, Reply};
 use jaco_model::entity::Instance;
 use jaco_model::spec::PullPolicy;
-use jaco_model::view::{InitView, PlanView, VersionView};
-use jaco_model::{ErrorCode, Fault, InstanceId, NodeName, WallMs};
+use jaco_model::view::{InitView, JoinRequest, JoinTokenView, JoinView, PlanView, VersionView};
+use jaco_model::{ErrorCode, Fault, InstanceId, NodeId, NodeName, WallMs};
+use jaco_peers::NodeFiles;
 use jaco_runtime::DriverHandle;
 use jaco_state::State;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A request to the main thread.
@@ -19,6 +24,16 @@ pub(crate) enum Request {
     Propose(Box<Envelope>, oneshot::Sender<Result<Reply, Fault>>),
     /// Become the first member of a new cluster.
     Init(Option<String>, oneshot::Sender<Result<InitView, Fault>>),
+    /// Wait for everything acknowledged so far.
+    Read(oneshot::Sender<Result<u64, Fault>>),
+    /// Make a join token.
+    IssueToken(Asker, Duration, oneshot::Sender<Result<JoinTokenView, Fault>>),
+    /// Join a cluster, or without a wish join the own one again.
+    Join(Option<JoinRequest>, oneshot::Sender<Result<JoinView, Fault>>),
+    /// The files of a member that joined are complete: run it.
+    Begin(Result<Box<Joined>, Fault>, oneshot::Sender<Result<JoinView, Fault>>),
+    /// This node has a certificate now.
+    OpenPorts(NodeFiles),
 }
 
 /// Requests that may wait for the main thread.
@@ -60,7 +75,7 @@ impl DaemonBackend {
 }
 
 /// The daemon ended before it answered.
-fn stopping() -> Fault {
+pub(crate) fn stopping() -> Fault {
     Fault::new(ErrorCode::NoLeader, "the daemon is stopping; it is not known what was written")
         .with("outcome", "unknown")
 }
@@ -90,6 +105,34 @@ impl Backend for DaemonBackend {
 
     fn init(&self, name: Option<String>) -> BoxFuture<Result<InitView, Fault>> {
         self.ask(|answer| Request::Init(name, answer))
+    }
+
+    fn join(&self, request: JoinRequest) -> BoxFuture<Result<JoinView, Fault>> {
+        self.ask(|answer| Request::Join(Some(request), answer))
+    }
+
+    fn rejoin(&self) -> BoxFuture<Result<JoinView, Fault>> {
+        self.ask(|answer| Request::Join(None, answer))
+    }
+
+    fn issue_join_token(
+        &self,
+        asker: Asker,
+        ttl: Duration,
+    ) -> BoxFuture<Result<JoinTokenView, Fault>> {
+        self.ask(|answer| Request::IssueToken(asker, ttl, answer))
+    }
+
+    fn read(&self) -> BoxFuture<Result<u64, Fault>> {
+        self.ask(Request::Read)
+    }
+
+    fn contacts(&self) -> Contacts {
+        let suspects = self.boards.suspects.borrow().clone();
+        let peers = self.boards.peers.borrow().clone();
+        let nodes: Vec<NodeId> = self.boards.state.borrow().nodes.keys().cloned().collect();
+        let heard = |node: NodeId| Some((node.clone(), peers.as_ref()?.silence(&node)?));
+        Contacts { suspects, ages: nodes.into_iter().filter_map(heard).collect() }
     }
 
     fn propose(&self, envelope: Envelope) -> BoxFuture<Result<Reply, Fault>> {
@@ -126,6 +169,14 @@ impl Backend for DaemonBackend {
     }
 
     fn logs(&self, instance: &Instance, host: &str, query: LogQuery) -> LogStream {
+        let me = match &*self.boards.membership.borrow() {
+            Membership::Member { node, .. } => Some(node.clone()),
+            _ => None,
+        };
+        if me.is_some_and(|me| me != instance.node) {
+            let peers = self.boards.peers.borrow().clone();
+            return crate::daemon::logs::elsewhere(peers.as_ref(), instance, host, query);
+        }
         let engine = self.engine.get().and_then(DriverHandle::engine);
         crate::daemon::logs::stream(engine, instance, host, query)
     }

@@ -1,23 +1,33 @@
 //! From a data directory to a running member: the only place where everything is put together.
 
+use crate::daemon::address::{self, Addresses};
+use crate::daemon::cluster::PeerRecord;
 use crate::daemon::config::Config;
-use crate::daemon::hub::{Boards, Hub, Parts, RaftDriver, RuntimeDriver, SchedulerDriver};
+use crate::daemon::hub::{
+    Boards, Hub, LivenessDriver, Parts, RaftDriver, RuntimeDriver, SchedulerDriver,
+};
+use crate::daemon::identity::RosterFile;
+use crate::daemon::network::{self, Network, PeerRequest, Surroundings};
 use crate::daemon::persist::{Deliver as DeliverRaft, Disk};
 use actix::Actor;
 use jaco_api::Membership;
 use jaco_kit::{Critical, Deliver, Seeds, Shell, Supervisor};
+use jaco_liveness_core::LivenessCore;
 use jaco_model::entity::Capacity;
 use jaco_model::{ClusterId, NodeId};
-use jaco_raft::{HostDisk, Loaded, Persister, Store};
+use jaco_peers::NodeFiles;
+use jaco_raft::{HostDisk, Loaded, Marker, Persister, Store};
 use jaco_raft_core::RaftCore;
 use jaco_runtime::{Driver, DriverHandle, EngineConfig};
 use jaco_runtime_core::{Host, RuntimeCore, Settings};
 use jaco_scheduler::Scheduler;
-use jaco_wiring::{Me, Member, decode_state};
+use jaco_state::State;
+use jaco_wiring::{Me, Member, Start, decode_state};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// A member could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +41,22 @@ pub(crate) enum Error {
     /// The snapshot does not hold a state.
     #[error("cannot read the state")]
     State(#[from] jaco_wiring::Error),
+    /// Certificates cannot be made or read.
+    #[error("cannot use this node's certificate")]
+    Identity(#[from] jaco_peers::Error),
+    /// The node's ports cannot be opened.
+    #[error("cannot open this node's ports")]
+    Network(#[from] network::Error),
     /// The operating system refuses a thread or randomness.
     #[error("the operating system refuses a resource")]
     System(#[from] io::Error),
 }
 
 /// The mailbox of a shell that may not exist yet, for threads that outlive shells.
-type Mailbox<I> = Arc<Mutex<Option<actix::Recipient<Deliver<I>>>>>;
+pub(crate) type Mailbox<I> = Arc<Mutex<Option<actix::Recipient<Deliver<I>>>>>;
 
 /// Puts an input into a mailbox from any thread; waits when it is full.
-fn post<I: Send + 'static>(mailbox: &Mailbox<I>, input: I) {
+pub(crate) fn post<I: Send + 'static>(mailbox: &Mailbox<I>, input: I) {
     let address = mailbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(address) = address else { return };
     let mut message = Deliver(input);
@@ -48,6 +64,14 @@ fn post<I: Send + 'static>(mailbox: &Mailbox<I>, input: I) {
     while let Err(actix::dev::SendError::Full(back)) = address.try_send(message) {
         message = back;
         std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// As [`post`], but drops what finds the mailbox full.
+pub(crate) fn offer<I: Send + 'static>(mailbox: &Mailbox<I>, input: I) {
+    let address = mailbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if address.is_some_and(|address| address.try_send(Deliver(input)).is_err()) {
+        tracing::debug!("a full mailbox dropped an input");
     }
 }
 
@@ -61,24 +85,75 @@ pub(crate) fn open(config: &Config) -> Result<Option<(Store, Loaded)>, Error> {
     Ok(Store::open(Arc::new(HostDisk), &config.data_dir)?)
 }
 
+/// What a member is started with besides its data directory.
+pub(crate) struct Frame<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) boards: &'a Boards,
+    pub(crate) engine: &'a Arc<OnceLock<DriverHandle>>,
+    /// Where peers' requests go.
+    pub(crate) requests: &'a mpsc::Sender<PeerRequest>,
+    /// Whether it opens ports at all.
+    pub(crate) listens: bool,
+}
+
+/// A running member.
+pub(crate) struct Running {
+    pub(crate) hub: Hub,
+    /// `None` while it has no certificate, or no address to listen on.
+    pub(crate) network: Option<Network>,
+    /// What opening ports later needs.
+    pub(crate) around: Surroundings,
+    pub(crate) marker: Marker,
+}
+
+impl Running {
+    /// Opens the ports of a member that has a certificate.
+    pub(crate) fn open_ports(
+        &mut self,
+        config: &Config,
+        addresses: &Addresses,
+    ) -> Result<(), Error> {
+        let Some(files) = NodeFiles::read(&config.data_dir)? else { return Ok(()) };
+        let known = RosterFile::of(&config.data_dir).read();
+        let network = Network::start(addresses, &self.marker, &files, &known, &self.around)?;
+        self.hub.connect(network.peers.clone());
+        self.network = Some(network);
+        Ok(())
+    }
+}
+
+/// Where this node listens; `None` when it does not, for a reason that is logged.
+pub(crate) fn addresses(config: &Config) -> Option<Addresses> {
+    let found = address::resolve(&config.listen_addr, &config.cluster_addr, &config.advertise_addr);
+    match found {
+        Ok(addresses) => Some(addresses),
+        Err(error) => {
+            tracing::warn!(%error, "no ports for other members");
+            None
+        }
+    }
+}
+
 /// Starts the member that a data directory holds.
-pub(crate) fn start(
-    config: &Config,
-    (store, loaded): (Store, Loaded),
-    supervisor: &Supervisor,
-    boards: &Boards,
-    engine_slot: &Arc<OnceLock<DriverHandle>>,
-) -> Result<Hub, Error> {
+pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Result<Running, Error> {
+    let Frame { config, supervisor, boards, engine: engine_slot, requests, listens } = frame;
     let raft_mailbox: Mailbox<jaco_raft_core::Input> = Mailbox::default();
     let runtime_mailbox: Mailbox<jaco_runtime_core::Input> = Mailbox::default();
+    let addresses = if *listens { addresses(config) } else { None };
 
     let node = NodeId::new(loaded.marker.node_id.clone());
     let cluster = ClusterId::new(crate::daemon::init::uuid_text(loaded.marker.cluster_id));
-    let state = decode_state(loaded.durable.snapshot.at.index, &loaded.snapshot)?;
+    let start = Start {
+        state: first_state(&loaded)?,
+        members: loaded.durable.snapshot.members.clone(),
+        last_index: loaded.durable.last_command_index(),
+        session: Seeds.seed()?,
+    };
+    let marker = loaded.marker.clone();
     let me = Me { node: node.clone(), raft_id: loaded.marker.raft_id };
     let mut raft_config = jaco_raft_core::Config::new(me.raft_id, Seeds.seed()?);
     raft_config.tick = Duration::from_millis(config.raft_tick);
-    let catch_up_to = loaded.durable.last_command_index();
     let raft = RaftCore::new(raft_config, loaded.durable)?;
 
     let deliver_raft: DeliverRaft = {
@@ -97,19 +172,44 @@ pub(crate) fn start(
     boards.membership.send_replace(Membership::CatchingUp);
     let hub = Hub::new(Parts {
         me: node.clone(),
-        member: Member::new(me, state, catch_up_to, Seeds.seed()?),
+        member: Member::new(supervisor.clock().now(), me, start),
         disk,
         engine,
-        boards: boards.clone(),
+        boards: (*boards).clone(),
         clock: supervisor.clock(),
+        roster_file: listens.then(|| RosterFile::of(&config.data_dir)),
     });
+    let around = Surroundings {
+        raft: raft_mailbox.clone(),
+        requests: (*requests).clone(),
+        engine: (*engine_slot).clone(),
+    };
+    let mut running = Running { hub: hub.clone(), network: None, around, marker };
+    if let Some(addresses) = &addresses {
+        running.open_ports(config, addresses)?;
+    }
 
-    let host = host(config, node, cluster);
+    let host = host(config, node.clone(), cluster, addresses.as_ref());
     start_scheduler(&hub, supervisor, Seeds.seed()?);
     start_runtime(&hub, supervisor, host, &runtime_mailbox, Seeds.seed()?);
-    hub.show_state();
+    start_liveness(&hub, supervisor, node, Seeds.seed()?);
     start_raft(&hub, supervisor, raft, &raft_mailbox);
-    Ok(hub)
+    hub.show_state();
+    Ok(running)
+}
+
+/// The state to begin with; that of nobody for a newcomer.
+fn first_state(loaded: &Loaded) -> Result<State, Error> {
+    match loaded.durable.snapshot.at.index {
+        0 => Ok(State::default()),
+        index => Ok(decode_state(index, &loaded.snapshot)?),
+    }
+}
+
+/// Where this node's peers were when it last knew.
+pub(crate) fn known_peers(config: &Config, me: &str) -> Vec<PeerRecord> {
+    let known = RosterFile::of(&config.data_dir).read();
+    known.into_iter().filter(|peer| peer.node.as_str() != me).collect()
 }
 
 /// Exit code of a daemon whose durable state is in doubt (`EX_IOERR`).
@@ -140,6 +240,22 @@ fn start_scheduler(hub: &Hub, supervisor: &Supervisor, seed: u64) {
     };
     factory();
     supervisor.supervise("scheduler", rebuild(hub, factory));
+}
+
+/// What liveness remembers it hears again within seconds.
+fn start_liveness(hub: &Hub, supervisor: &Supervisor, node: NodeId, seed: u64) {
+    let factory = {
+        let (hub, supervisor) = (hub.clone(), supervisor.clone());
+        move || {
+            let settings = jaco_liveness_core::Settings::default();
+            let core = LivenessCore::new(node.clone(), settings, seed);
+            let driver = LivenessDriver(hub.clone());
+            let address = Shell::new("liveness", core, driver, &supervisor).start();
+            hub.link(|links| links.liveness = Some(address.recipient()));
+        }
+    };
+    factory();
+    supervisor.supervise("liveness", rebuild(hub, factory));
 }
 
 /// The runtime's memory is what the engine and the state say, so a broken one is simply rebuilt.
@@ -174,13 +290,14 @@ fn rebuild(hub: &Hub, factory: impl Fn() + 'static) -> Critical {
 }
 
 /// What this node knows about itself without asking anybody.
-fn host(config: &Config, node: NodeId, cluster: ClusterId) -> Host {
+fn host(config: &Config, node: NodeId, cluster: ClusterId, addresses: Option<&Addresses>) -> Host {
     // Whole thousandths of a core; the range was checked with the configuration.
     let cpu_milli = (config.reserved.cpus * 1_000.0).round() as u64;
     Host {
         node,
         cluster,
-        address: String::new(),
+        address: addresses.map(|at| at.public_peer.clone()).unwrap_or_default(),
+        api_address: addresses.map(|at| at.public_api.clone()).unwrap_or_default(),
         version: crate::version::VERSION.to_owned(),
         reserved: Capacity {
             cpu_milli,

@@ -26,6 +26,12 @@ pub(crate) struct Config {
     pub(crate) unix_socket: PathBuf,
     /// Group that may use the socket; empty leaves it to the user who runs the daemon.
     pub(crate) socket_group: String,
+    /// The API port.
+    pub(crate) listen_addr: String,
+    /// The peer port.
+    pub(crate) cluster_addr: String,
+    /// Host that others reach this node by; empty takes that of the two keys before.
+    pub(crate) advertise_addr: String,
     /// Docker Engine.
     pub(crate) docker_host: String,
     /// Labels under those set by operators.

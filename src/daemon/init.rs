@@ -1,12 +1,15 @@
 //! `cluster init`: ids, the first command, and the first durable batch that holds its outcome.
 
 use crate::daemon::boot::Error;
+use crate::daemon::cluster::CERTIFICATE_TTL;
 use crate::daemon::config::Config;
 use jaco_kit::{Clock, Seeds};
 use jaco_model::command::{Command, Envelope, InitCluster};
-use jaco_model::entity::{Node, NodeFacts, NodeStatus};
+use jaco_model::entity::{Node, NodeFacts, NodeStatus, Trust};
 use jaco_model::view::InitView;
 use jaco_model::{ClusterId, Identity, NodeId, NodeName, RequestId, WallMs};
+use jaco_peers::NodeFiles;
+use jaco_peers::pki::{Authority, NodeKey};
 use jaco_raft::{HostDisk, Loaded, Marker, Store};
 use jaco_raft_core::{Members, Position, SnapshotFile, SnapshotMeta};
 use jaco_state::State;
@@ -26,7 +29,14 @@ pub(crate) struct Begun {
 const FIRST: Position = Position { index: 1, term: 1 };
 
 /// Makes the files of a new one-member cluster. A crash leaves either nothing or all of them.
-pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Result<Begun, Error> {
+///
+/// `alone` leaves out the authority by which others could join.
+pub(crate) fn begin(
+    config: &Config,
+    clock: &Clock,
+    name: Option<String>,
+    alone: bool,
+) -> Result<Begun, Error> {
     let cluster = uuid_v4()?;
     let node_id = NodeId::new(format!("{:032x}", Seeds.id()?));
     // Zero is no raft id.
@@ -43,12 +53,14 @@ pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Res
     let cluster_id = ClusterId::new(uuid_text(cluster));
     let name = name.unwrap_or_else(|| hostname.to_string());
     let hash_key: [u8; 32] = Seeds.bytes()?;
+    let own = if alone { None } else { Some(own_identity(&cluster_id, &node_id, now)?) };
+    let serials = own.iter().map(|own| own.serial.clone()).collect();
     let command = Command::InitCluster(Box::new(InitCluster {
         cluster_id: cluster_id.clone(),
         name: name.clone(),
         hash_key: hash_key.iter().map(|byte| format!("{byte:02x}")).collect(),
         history_limit: config.history_limit,
-        trust: None,
+        trust: own.as_ref().map(|own| own.trust.clone()),
         node: Node {
             id: node_id,
             name: hostname.clone(),
@@ -59,7 +71,7 @@ pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Res
             labels: std::collections::BTreeMap::new(),
             facts: NodeFacts::default(),
             joined_at: now,
-            serials: Vec::new(),
+            serials,
             liveness_epoch: 0,
             leaving: None,
         },
@@ -72,10 +84,38 @@ pub(crate) fn begin(config: &Config, clock: &Clock, name: Option<String>) -> Res
         command,
     };
     let file = first(&marker, &envelope)?;
+    // Before the marker: a member without its key could not speak to anybody.
+    if let Some(own) = own {
+        own.files.write(&config.data_dir)?;
+    }
     let store = Store::bootstrap(Arc::new(HostDisk), &config.data_dir, &marker, file)?;
     let cluster_id = cluster_id.to_string();
     let view = InitView { cluster_id, name, node: hostname.to_string() };
     Ok(Begun { store, view })
+}
+
+/// A new authority, and the first member's certificate by it.
+struct OwnIdentity {
+    trust: Trust,
+    serial: String,
+    files: NodeFiles,
+}
+
+fn own_identity(
+    cluster: &ClusterId,
+    node: &NodeId,
+    now: WallMs,
+) -> Result<OwnIdentity, jaco_peers::Error> {
+    let authority = Authority::create(cluster, now)?;
+    let key = NodeKey::create()?;
+    let signed = authority.sign_node(&key.csr_der, cluster, node, now, CERTIFICATE_TTL)?;
+    let files = NodeFiles {
+        roots: authority.cert_pem.clone(),
+        certificate: signed.cert_pem,
+        key: key.key_pem,
+    };
+    let trust = Trust { certificate: authority.cert_pem, key: authority.key_pem };
+    Ok(OwnIdentity { trust, serial: signed.serial, files })
 }
 
 /// The snapshot at the first position.
@@ -89,7 +129,7 @@ fn first(marker: &Marker, init: &Envelope) -> Result<SnapshotFile, Error> {
 }
 
 /// The configured name, else the host's up to the first dot, in lower case.
-fn node_name(config: &Config) -> NodeName {
+pub(crate) fn node_name(config: &Config) -> NodeName {
     if !config.node_name.is_empty() {
         return NodeName::new(config.node_name.clone());
     }

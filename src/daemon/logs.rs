@@ -1,12 +1,15 @@
 //! The engine's log lines in the API's words.
 
+use crate::daemon::network::{LogsRequest, decode_fault};
 use futures_util::StreamExt;
 use futures_util::stream::once;
 use jaco_api::{LogQuery, LogStream};
 use jaco_model::entity::Instance;
 use jaco_model::view::LogLine;
 use jaco_model::{ErrorCode, Fault, ReplicaId, WallMs};
+use jaco_peers::transport::{CallError, Peers};
 use jaco_runtime::{Engine, LogError};
+use jaco_wire::peer::Method;
 
 /// The lines of one instance; a single fault when they cannot be read.
 pub(crate) fn stream(
@@ -34,6 +37,40 @@ pub(crate) fn stream(
     Box::pin(once(opened).flat_map(|opened| match opened {
         Ok(lines) => lines.left_stream(),
         Err(fault) => once(async { Err(fault) }).right_stream(),
+    }))
+}
+
+/// The lines of an instance on another node, read there.
+pub(crate) fn elsewhere(
+    peers: Option<&Peers>,
+    instance: &Instance,
+    host: &str,
+    query: LogQuery,
+) -> LogStream {
+    let lost = {
+        let (replica, host) = (instance.id.replica.clone(), host.to_owned());
+        move |reason: &str| {
+            Fault::new(
+                ErrorCode::NodeUnreachable,
+                format!("no logs of {replica}: {host}: {reason}"),
+            )
+            .with("host", &host)
+            .with("replica", &replica)
+        }
+    };
+    let Some(peers) = peers else {
+        let fault = lost("there is no network");
+        return Box::pin(once(async { Err(fault) }));
+    };
+    let LogQuery { follow, since, until, tail } = query;
+    let (instance, host) = (instance.clone(), host.to_owned());
+    let node = instance.node.clone();
+    let request = LogsRequest { instance, host, follow, since, until, tail };
+    let payload = serde_json::to_vec(&request).unwrap_or_default();
+    Box::pin(peers.stream(&node, Method::Logs, payload).map(move |item| match item {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| lost(&error.to_string())),
+        Err(CallError::Refused(text)) => Err(decode_fault(&text)),
+        Err(error) => Err(lost(&error.to_string())),
     }))
 }
 

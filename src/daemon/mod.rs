@@ -1,14 +1,21 @@
 //! The daemon: configuration, the supervisor tree, the API, signals.
 
+mod address;
 mod backend;
 mod boot;
+mod calls;
+mod cluster;
 pub(crate) mod config;
 mod hub;
+mod identity;
 mod init;
+mod join;
 mod logging;
 mod logs;
+mod network;
 mod notify;
 mod persist;
+mod renew;
 mod serve;
 mod socket;
 mod sys;

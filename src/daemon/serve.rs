@@ -1,20 +1,26 @@
 //! The daemon's life: start, serve, stop.
 
 use crate::daemon::backend::{DaemonBackend, REQUESTS_MAX, Request};
+use crate::daemon::boot::{self, Frame, Running};
 use crate::daemon::config::{self, Config};
 use crate::daemon::hub::{Boards, Hub};
-use crate::daemon::{boot, init, logging, notify, socket};
+use crate::daemon::network::{PEER_REQUESTS_MAX, PeerRequest};
+use crate::daemon::renew::{self, Renewal};
+use crate::daemon::{calls, cluster, identity, init, join, logging, notify, socket};
 use jaco_api::Membership;
 use jaco_kit::{Clock, Supervisor};
-use jaco_model::view::InitView;
-use jaco_model::{ErrorCode, Fault};
+use jaco_model::command::Reply;
+use jaco_model::view::{InitView, JoinRequest, JoinView};
+use jaco_model::{ErrorCode, Fault, NodeId};
+use jaco_peers::NodeFiles;
 use jaco_runtime::DriverHandle;
-use jaco_state::State;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// What differs between a daemon under systemd and one inside `jaco up`.
 pub(crate) struct Options {
@@ -28,17 +34,23 @@ pub(crate) struct Options {
     pub(crate) stop: Option<oneshot::Receiver<()>>,
     /// Whether SIGTERM and SIGINT end the daemon; not when it shares a process.
     pub(crate) signals: bool,
+    /// Whether it opens ports for other members and for nodes that join.
+    pub(crate) listens: bool,
 }
 
 impl Options {
     /// A daemon that has its process to itself.
     pub(crate) fn alone(file: Option<PathBuf>) -> Options {
-        Options { file, init: None, ready: None, stop: None, signals: true }
+        Options { file, init: None, ready: None, stop: None, signals: true, listens: true }
     }
 }
 
 /// Exit code of a daemon that could not start (`EX_SOFTWARE`).
 const EXIT_START: u8 = 70;
+
+/// Exit code of a daemon whose node was removed; started again it is one without a cluster
+/// (`EX_TEMPFAIL`).
+const EXIT_REMOVED: u8 = 75;
 
 /// Runs a daemon until a signal, a broken disk or `stop` ends it; gives the exit code.
 pub(crate) fn run(config: Config, options: Options) -> u8 {
@@ -65,7 +77,14 @@ struct Daemon {
     supervisor: Supervisor,
     boards: Boards,
     engine: Arc<OnceLock<DriverHandle>>,
-    hub: Option<Hub>,
+    /// Where the API's threads and tasks of this one send what they want.
+    requests: mpsc::Sender<Request>,
+    /// Where peers' requests go.
+    peer_requests: mpsc::Sender<PeerRequest>,
+    member: Option<Running>,
+    /// A join or rejoin is under way.
+    is_joining: bool,
+    renewal: Option<JoinHandle<()>>,
 }
 
 async fn serve(
@@ -75,22 +94,30 @@ async fn serve(
 ) -> Result<u8, Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-    let boards = Boards {
-        state: watch::Sender::new(Arc::new(State::default())),
-        membership: watch::Sender::new(Membership::Uninitialized),
-    };
+    let (peer_requests, peer_inbox) = mpsc::channel(PEER_REQUESTS_MAX);
+    let boards = Boards::default();
     let engine = Arc::new(OnceLock::new());
     let stop = options.stop.take();
     let ready = options.ready.take();
     let backend = DaemonBackend::new(
-        requests,
+        requests.clone(),
         boards.clone(),
         engine.clone(),
         supervisor.clock(),
         config.admission.bind_paths.clone(),
     );
-    let mut daemon =
-        Daemon { config, options, supervisor: supervisor.clone(), boards, engine, hub: None };
+    let mut daemon = Daemon {
+        config,
+        options,
+        supervisor: supervisor.clone(),
+        boards,
+        engine,
+        requests,
+        peer_requests,
+        member: None,
+        is_joining: false,
+        renewal: None,
+    };
     daemon.boot()?;
     let listener = socket::listen(&daemon.config)?;
     let server = jaco_api::serve(Arc::new(backend), listener)?;
@@ -103,37 +130,141 @@ async fn serve(
         let _ = ready.send(());
     }
     let watchdog = actix::spawn(notify::watchdog());
-    let code = daemon.work(inbox, &mut signals, stop).await;
+    let code = daemon.work(inbox, peer_inbox, &mut signals, stop).await;
     notify::stopping();
+    daemon.hand_over(code).await;
     supervisor.shutting_down();
     watchdog.abort();
     handle.stop(true).await;
+    if let Some(network) = daemon.member.take().and_then(|member| member.network) {
+        network.stop().await;
+    }
     tracing::info!("daemon has stopped");
     Ok(code)
 }
 
+/// How long a stop waits for another member to take over the lead.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// How long a removed node waits for its containers to be taken down.
+const CLEAR_OUT: Duration = Duration::from_secs(45);
+
 impl Daemon {
     /// Starts the member that the data directory holds, or begins one if asked to.
     fn boot(&mut self) -> Result<(), boot::Error> {
-        let store = match (boot::open(&self.config)?, &self.options.init) {
+        let opened = match boot::open(&self.config) {
+            Ok(opened) => opened,
+            Err(boot::Error::Store(error)) if self.may_rejoin(&error) => {
+                let text = logging::chain(&error);
+                tracing::error!(error = text, "this node's log cannot be used");
+                let fault = Fault::new(ErrorCode::StorageFailed, text)
+                    .with("host", init::node_name(&self.config))
+                    .with("hint", "jaco node rejoin");
+                self.boards.membership.send_replace(Membership::Failed(fault));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let alone = !self.options.listens;
+        let store = match (opened, &self.options.init) {
             (Some(store), _) => store,
             (None, Some(name)) => {
-                init::begin(&self.config, &self.supervisor.clock(), Some(name.clone()))?.store
+                let clock = self.supervisor.clock();
+                init::begin(&self.config, &clock, Some(name.clone()), alone)?.store
             }
             (None, None) => {
                 tracing::info!("this node is not in a cluster yet; run `jaco cluster init`");
                 return Ok(());
             }
         };
-        self.hub =
-            Some(boot::start(&self.config, store, &self.supervisor, &self.boards, &self.engine)?);
+        self.start(store)
+    }
+
+    /// Whether a broken log is one that the peers of this node still have.
+    fn may_rejoin(&self, error: &jaco_raft::Error) -> bool {
+        use jaco_raft::Error;
+        let is_broken =
+            matches!(error, Error::StorageCorrupt { .. } | Error::StorageIncomplete { .. });
+        is_broken && boot::known_peers(&self.config, "").len() > 1
+    }
+
+    /// Runs the member whose store is open.
+    fn start(&mut self, store: (jaco_raft::Store, jaco_raft::Loaded)) -> Result<(), boot::Error> {
+        let frame = Frame {
+            config: &self.config,
+            supervisor: &self.supervisor,
+            boards: &self.boards,
+            engine: &self.engine,
+            requests: &self.peer_requests,
+            listens: self.options.listens,
+        };
+        let running = boot::start(&frame, store)?;
+        self.member = Some(running);
+        self.watch_certificate();
+        if self.options.listens {
+            self.adopt_trust();
+        }
         Ok(())
+    }
+
+    /// Renews the certificate of a member that has one.
+    fn watch_certificate(&mut self) {
+        let Some(member) = &self.member else { return };
+        let Some(network) = &member.network else { return };
+        let renewal = Renewal {
+            hub: member.hub.clone(),
+            node: NodeId::new(member.marker.node_id.clone()),
+            identity: network.identity.clone(),
+            data_dir: self.config.data_dir.clone(),
+            spread: member.marker.raft_id % 101,
+        };
+        if let Some(old) = self.renewal.replace(actix::spawn(renew::watch(renewal))) {
+            old.abort();
+        }
+    }
+
+    /// A cluster that was begun before nodes could join gets its authority once somebody leads it.
+    fn adopt_trust(&self) {
+        let Some(member) = self.member.as_ref().filter(|member| member.network.is_none()) else {
+            return;
+        };
+        let (hub, requests) = (member.hub.clone(), self.requests.clone());
+        let node = NodeId::new(member.marker.node_id.clone());
+        let mut membership = self.boards.membership.subscribe();
+        actix::spawn(async move {
+            let leads = |seen: &Membership| matches!(seen, Membership::Member { node, leader } if leader.as_ref() == Some(node));
+            if membership.wait_for(leads).await.is_err() || hub.state().nodes.len() != 1 {
+                return;
+            }
+            match cluster::establish_trust(&hub, &node).await {
+                // The daemon that ends does not need its ports any more.
+                Ok(files) => drop(requests.send(Request::OpenPorts(files)).await),
+                Err(fault) => tracing::warn!(%fault, "no certificates for this cluster"),
+            }
+        });
+    }
+
+    /// Lets another member lead before this one stops.
+    async fn hand_over(&self, code: u8) {
+        let Some(member) = self.member.as_ref().filter(|_| code == 0) else { return };
+        let voters = member.hub.state().nodes.values().filter(|node| node.voter).count();
+        if !member.hub.leads() || voters < 2 {
+            return;
+        }
+        member.hub.hand_over();
+        let mut membership = self.boards.membership.subscribe();
+        let led_by_another = |seen: &Membership| matches!(seen, Membership::Member { node, leader: Some(leader) } if leader != node);
+        let handed = tokio::time::timeout(HAND_OVER, membership.wait_for(led_by_another)).await;
+        if handed.is_err() {
+            tracing::warn!("nobody took over the lead in time");
+        }
     }
 
     /// Serves requests of the API's threads until something ends the daemon.
     async fn work(
         &mut self,
         mut inbox: mpsc::Receiver<Request>,
+        mut peer_inbox: mpsc::Receiver<PeerRequest>,
         signals: &mut Signals,
         stop: Option<oneshot::Receiver<()>>,
     ) -> u8 {
@@ -150,6 +281,11 @@ impl Daemon {
         loop {
             tokio::select! {
                 Some(request) = inbox.recv() => self.request(request),
+                Some(request) = peer_inbox.recv() => {
+                    if let Some(code) = self.peer_request(request).await {
+                        return code;
+                    }
+                }
                 code = &mut broken => return code,
                 () = &mut stopped => return 0,
                 _ = signals.terminate.recv(), if listens => return 0,
@@ -159,41 +295,164 @@ impl Daemon {
         }
     }
 
+    /// What a peer wants; gives the exit code of a node that was removed.
+    async fn peer_request(&mut self, request: PeerRequest) -> Option<u8> {
+        let member = self.member.as_ref()?;
+        match calls::take(&member.hub, request) {
+            calls::Outcome::Handled => None,
+            calls::Outcome::Removed => {
+                self.leave().await;
+                Some(EXIT_REMOVED)
+            }
+        }
+    }
+
+    /// Takes down what runs here and forgets the cluster.
+    async fn leave(&mut self) {
+        let Some(member) = self.member.take() else { return };
+        self.boards.membership.send_replace(Membership::Failed(
+            Fault::new(ErrorCode::NodeFenced, "this node was removed from its cluster")
+                .with("hint", "the daemon ends and starts again as one without a cluster"),
+        ));
+        member.hub.clear_out();
+        let engine = self.engine.get().and_then(DriverHandle::engine);
+        if let Some(engine) = engine {
+            let cluster = init::uuid_text(member.marker.cluster_id);
+            let gone = async {
+                while engine.runs_any_of(&cluster).await {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            };
+            if tokio::time::timeout(CLEAR_OUT, gone).await.is_err() {
+                tracing::warn!("containers of the cluster still run on this node");
+            }
+        }
+        self.supervisor.shutting_down();
+        if let Err(error) = identity::forget(&self.config.data_dir, member.marker.raft_id) {
+            tracing::error!(%error, "cannot put the old data of this node aside");
+        }
+    }
+
     fn request(&mut self, request: Request) {
         match request {
-            Request::Propose(envelope, answer) => match &self.hub {
-                Some(hub) => hub.submit(&envelope, answer),
-                None => {
-                    let fault = Fault::new(
-                        ErrorCode::ClusterUninitialized,
-                        "this node is not in a cluster yet",
-                    );
-                    // A caller that went away does not want the answer any more.
-                    let _ = answer.send(Err(fault.with("hint", "jaco cluster init")));
+            Request::Propose(envelope, answer) => match self.hub() {
+                Ok(hub) => {
+                    let (sender, outcome) = oneshot::channel();
+                    hub.submit(&envelope, sender);
+                    relay(outcome, answer);
                 }
+                // A caller that went away does not want the answer any more.
+                Err(fault) => drop(answer.send(Err(fault))),
             },
-            Request::Init(name, answer) => {
-                let _ = answer.send(self.init(name));
+            Request::Read(answer) => match self.hub() {
+                Ok(hub) => hub.read(false, answer),
+                Err(fault) => drop(answer.send(Err(fault))),
+            },
+            Request::IssueToken(asker, ttl, answer) => match self.hub() {
+                Ok(hub) => {
+                    let network = self.member.as_ref().and_then(|member| member.network.as_ref());
+                    let addresses = network.map(|network| network.addresses.clone());
+                    actix::spawn(async move {
+                        let made = cluster::issue_token(&hub, asker, ttl, addresses.as_ref()).await;
+                        let _ = answer.send(made);
+                    });
+                }
+                Err(fault) => drop(answer.send(Err(fault))),
+            },
+            Request::Init(name, answer) => drop(answer.send(self.init(name))),
+            Request::Join(wish, answer) => self.join(wish, answer),
+            Request::Begin(joined, answer) => {
+                self.is_joining = false;
+                let begun = joined.and_then(|joined| {
+                    self.start(joined.store).map_err(|error| failed(&error))?;
+                    Ok(joined.view)
+                });
+                let _ = answer.send(begun);
+            }
+            Request::OpenPorts(files) => self.open_ports(&files),
+        }
+    }
+
+    fn hub(&self) -> Result<Hub, Fault> {
+        match (&self.member, &*self.boards.membership.borrow()) {
+            (Some(member), _) => Ok(member.hub.clone()),
+            (None, Membership::Failed(fault)) => Err(fault.clone()),
+            (None, _) => {
+                let message = "this node is not in a cluster yet";
+                let fault = Fault::new(ErrorCode::ClusterUninitialized, message);
+                Err(fault.with("hint", "jaco cluster init"))
             }
         }
     }
 
     /// `cluster init` on this node.
     fn init(&mut self, name: Option<String>) -> Result<InitView, Fault> {
-        if self.hub.is_some() {
-            let state = self.boards.state.borrow().clone();
-            let cluster = state.cluster.as_ref().map(|cluster| cluster.cluster_id.to_string());
-            let message = "this node is in a cluster already";
-            return Err(Fault::new(ErrorCode::ClusterAlreadyInitialized, message)
-                .with("cluster_id", cluster.unwrap_or_default()));
-        }
-        let failed =
-            |error: boot::Error| Fault::new(ErrorCode::StorageFailed, logging::chain(&error));
-        let begun = init::begin(&self.config, &self.supervisor.clock(), name).map_err(failed)?;
-        let hub =
-            boot::start(&self.config, begun.store, &self.supervisor, &self.boards, &self.engine);
-        self.hub = Some(hub.map_err(failed)?);
+        self.check_unborn()?;
+        let alone = !self.options.listens;
+        let begun = init::begin(&self.config, &self.supervisor.clock(), name, alone)
+            .map_err(|error| failed(&error))?;
+        self.start(begun.store).map_err(|error| failed(&error))?;
         Ok(begun.view)
+    }
+
+    fn check_unborn(&self) -> Result<(), Fault> {
+        if self.is_joining {
+            let message = "this node is joining a cluster at the moment";
+            return Err(Fault::new(ErrorCode::Conflict, message).with("operation", "join"));
+        }
+        let is_unborn = matches!(*self.boards.membership.borrow(), Membership::Uninitialized);
+        if self.member.is_none() && is_unborn {
+            return Ok(());
+        }
+        let state = self.boards.state.borrow().clone();
+        let cluster = state.cluster.as_ref().map(|cluster| cluster.cluster_id.to_string());
+        let message = "this node is in a cluster already";
+        Err(Fault::new(ErrorCode::ClusterAlreadyInitialized, message)
+            .with("cluster_id", cluster.unwrap_or_default()))
+    }
+
+    /// `node join`, or `node rejoin` without a wish; the network's part runs beside the daemon.
+    fn join(
+        &mut self,
+        wish: Option<JoinRequest>,
+        answer: oneshot::Sender<Result<JoinView, Fault>>,
+    ) {
+        let allowed = match (&wish, &*self.boards.membership.borrow()) {
+            (Some(_), _) => self.check_unborn(),
+            (None, Membership::Failed(_)) if !self.is_joining => Ok(()),
+            (None, _) => {
+                let message = "this node's log is sound; there is nothing to rejoin for";
+                Err(Fault::new(ErrorCode::Conflict, message).with("operation", "rejoin"))
+            }
+        };
+        if let Err(fault) = allowed {
+            return drop(answer.send(Err(fault)));
+        }
+        self.is_joining = true;
+        let (config, clock) = (self.config.clone(), self.supervisor.clock());
+        let requests = self.requests.clone();
+        actix::spawn(async move {
+            let joined = match wish {
+                Some(wish) => join::join(&config, &clock, wish).await,
+                None => join::rejoin(&config, &clock).await,
+            };
+            // The daemon that ends does not need a new member any more.
+            let _ = requests.send(Request::Begin(joined.map(Box::new), answer)).await;
+        });
+    }
+
+    fn open_ports(&mut self, files: &NodeFiles) {
+        let Some(member) = &mut self.member else { return };
+        if let Err(error) = files.write(&self.config.data_dir) {
+            return tracing::error!(%error, "cannot keep this node's certificate");
+        }
+        let Some(addresses) = boot::addresses(&self.config) else { return };
+        match member.open_ports(&self.config, &addresses) {
+            Ok(()) => self.watch_certificate(),
+            Err(error) => {
+                tracing::error!(error = logging::chain(&error), "cannot open this node's ports");
+            }
+        }
     }
 
     /// Reads the configuration again. What needs a restart is said; a fault changes nothing.
@@ -213,6 +472,25 @@ impl Daemon {
         }
         notify::ready();
     }
+}
+
+fn failed(error: &boot::Error) -> Fault {
+    Fault::new(ErrorCode::StorageFailed, logging::chain(error))
+}
+
+/// Passes the outcome of a command on, without its place in the log.
+fn relay(
+    outcome: oneshot::Receiver<(u64, Result<Reply, Fault>)>,
+    answer: oneshot::Sender<Result<Reply, Fault>>,
+) {
+    actix::spawn(async move {
+        let result = match outcome.await {
+            Ok((_, result)) => result,
+            Err(_) => Err(crate::daemon::backend::stopping()),
+        };
+        // A caller that went away does not want the answer any more.
+        let _ = answer.send(result);
+    });
 }
 
 /// The signals a daemon listens to.

@@ -7,7 +7,7 @@ use jaco_model::spec::PullPolicy;
 use jaco_model::view::{
     InitView, JoinRequest, JoinTokenView, JoinView, LogLine, PlanView, VersionView,
 };
-use jaco_model::{Fault, Identity, InstanceId, NodeId, NodeName, RequestId, WallMs};
+use jaco_model::{Fault, Identity, InstanceId, NodeId, NodeName, WallMs};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -71,11 +71,9 @@ pub struct Contacts {
     pub ages: BTreeMap<NodeId, Duration>,
 }
 
-/// Who asks for a command, and under which id.
+/// Who asks for a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asker {
-    /// Makes a retry harmless.
-    pub request_id: RequestId,
     /// Who asks.
     pub identity: Identity,
     /// The local user.

@@ -43,11 +43,7 @@ pub(crate) async fn issue_join_token(
         let fault = Fault::new(ErrorCode::ValidationFailed, message);
         return Err(fault.with("field", "ttl").with("reason", "range").into());
     }
-    let asker = Asker {
-        request_id: request.id,
-        identity: Caller::identity(),
-        os_user: request.caller.os_user(),
-    };
+    let asker = Asker { identity: Caller::identity(), os_user: request.caller.os_user() };
     Ok(HttpResponse::Ok().json(api.backend.issue_join_token(asker, ttl).await?))
 }
 

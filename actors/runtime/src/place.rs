@@ -37,6 +37,11 @@ impl Engine {
         Ok(Observation { containers, networks, volumes })
     }
 
+    /// Whether a container with this cluster's label is left; not while the engine does not say.
+    pub async fn runs_any_of(&self, cluster_id: &str) -> bool {
+        self.containers(cluster_id).await.is_ok_and(|containers| !containers.is_empty())
+    }
+
     /// Makes a bridge network unless there is one of that name.
     pub(crate) async fn ensure_network(&self, plan: &NetworkPlan) -> Result<(), EngineFault> {
         let _one_at_a_time = NETWORKS.lock().await;

@@ -117,9 +117,14 @@ impl Member {
     }
 
     /// Shows the state as it is; the transport and raft also learn the members of a state that is
-    /// too old for everyone else, since they are the way to a newer one.
+    /// too old for everyone else, since they are the way to a newer one. Says who leads, too, for a
+    /// core that was just built.
     pub fn show(&self) -> Vec<Step> {
-        let mut steps = self.publish(vec![Event::ClusterChanged]);
+        let mut steps = vec![
+            deliver(Delivery::Scheduler(jaco_scheduler::Input::Leadership(self.leads))),
+            deliver(Delivery::Liveness(jaco_liveness_core::Input::Leadership(self.leads))),
+        ];
+        steps.extend(self.publish(vec![Event::ClusterChanged]));
         if !self.state.nodes.is_empty() {
             steps.extend(self.show_members());
         }

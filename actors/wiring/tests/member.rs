@@ -190,6 +190,7 @@ fn host() -> Host {
         node: node_id(),
         cluster: ClusterId::from("00112233-4455-4677-8899-aabbccddeeff"),
         address: String::new(),
+        api_address: String::new(),
         version: "v0.1.0".to_owned(),
         reserved: Default::default(),
         labels: BTreeMap::new(),
@@ -293,8 +294,9 @@ fn a_member_with_nothing_to_do_writes_nothing() {
 fn shown(steps: &[Step]) -> usize {
     let shows = |step: &&Step| {
         matches!(step, Step::Io(Io::Publish { .. }))
-            || matches!(step, Step::Deliver(to)
-                if matches!(**to, Delivery::Scheduler(_) | Delivery::Runtime(_)))
+            || matches!(step, Step::Deliver(to) if matches!(**to,
+                Delivery::Scheduler(jaco_scheduler::Input::StateChanged { .. })
+                | Delivery::Runtime(_)))
     };
     steps.iter().filter(shows).count()
 }

@@ -102,6 +102,8 @@ numbers! {
         Pull = 9,
         /// Ask how the member sees itself.
         Status = 10,
+        /// Tell a member that it is none any more.
+        Removed = 11,
     }
 }
 

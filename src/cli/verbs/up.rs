@@ -173,6 +173,7 @@ impl Embedded {
             ready: Some(ready),
             stop: Some(stopped),
             signals: false,
+            listens: false,
         };
         let spawned = std::thread::Builder::new().name("jacod".into());
         let thread = spawned.spawn(move || {

@@ -16,8 +16,9 @@ pub struct RosterEntry {
     pub raft_id: u64,
     /// Where its peer port is: `host:port`.
     pub address: String,
-    /// Serial numbers, 32 lowercase hex digits each, of its certificates that are in use.
-    pub serials: Vec<String>,
+    /// Serial numbers, 32 lowercase hex digits each, of its certificates that are in use. `None` while
+    /// this node's own view is old: the member may have a new one, and any of the cluster counts.
+    pub serials: Option<Vec<String>>,
 }
 
 /// Why a certificate that leads to the cluster's root is refused all the same.
@@ -95,7 +96,8 @@ impl Roster {
         let node = || peer.node_id.clone();
         let entry =
             members.get(&peer.node_id).ok_or_else(|| NotAdmitted::Member { node: node() })?;
-        if !entry.serials.contains(&peer.serial) {
+        let is_in_use = |serials: &Vec<String>| serials.contains(&peer.serial);
+        if !entry.serials.as_ref().is_none_or(is_in_use) {
             return Err(NotAdmitted::Serial { node: node(), serial: peer.serial.clone() });
         }
         Ok(entry.raft_id)

@@ -70,7 +70,7 @@ async fn welcome(
     let id = connection.id.clone();
     let ended = tokio::select! {
         ended = converse(&shared, &mut connection, raft_id, ticket) => ended,
-        () = shared.dismissed(&id, raft_id) => Err(Broken::Closed),
+        () = shared.dismissed(&id, None) => Err(Broken::Closed),
     };
     if let Err(broken) = ended {
         if broken.is_violation() {
@@ -134,9 +134,18 @@ async fn converse(
     if let Some(peer) = shared.peer(&connection.id.node_id) {
         peer.alive.notify_waiters();
     }
+    // A member that joins again gets another raft id, by a call that must still be answered.
+    let id = connection.id.clone();
+    let outdated = shared.dismissed(&id, Some(raft_id));
     match purpose {
-        Purpose::Raft => raft_in::serve(shared, connection, raft_id).await,
         Purpose::Calls => serve_calls::serve(shared, connection).await,
-        Purpose::Snapshot => snapshot_in::serve(shared, connection, raft_id).await,
+        Purpose::Raft => tokio::select! {
+            ended = raft_in::serve(shared, connection, raft_id) => ended,
+            () = outdated => Err(Broken::Closed),
+        },
+        Purpose::Snapshot => tokio::select! {
+            ended = snapshot_in::serve(shared, connection, raft_id) => ended,
+            () = outdated => Err(Broken::Closed),
+        },
     }
 }

@@ -26,10 +26,12 @@ pub(super) fn check(config: &Config, hello: &Hello, raft_id: u64) -> Result<Purp
     if hello.epoch != config.epoch {
         return Err(Refusal::Epoch);
     }
-    if hello.raft_id != raft_id {
+    let purpose = Purpose::from_number(hello.purpose).ok_or(Refusal::Malformed)?;
+    // A call is the node's, whatever its log was; so a member that lost its log can say so.
+    if hello.raft_id != raft_id && purpose != Purpose::Calls {
         return Err(Refusal::RaftId);
     }
-    Purpose::from_number(hello.purpose).ok_or(Refusal::Malformed)
+    Ok(purpose)
 }
 
 /// The frame that tells why a connection is not wanted.
@@ -52,8 +54,11 @@ mod tests {
             raft_id: 7,
             limits: Limits::default(),
         };
-        let good = mine(&config, Purpose::Calls);
-        assert_eq!(check(&config, &good, 7), Ok(Purpose::Calls));
+        let call = mine(&config, Purpose::Calls);
+        assert_eq!(check(&config, &call, 7), Ok(Purpose::Calls));
+        assert_eq!(check(&config, &call, 8), Ok(Purpose::Calls));
+        let good = mine(&config, Purpose::Raft);
+        assert_eq!(check(&config, &good, 7), Ok(Purpose::Raft));
         for (change, why) in [
             (Hello { protocol: 2, ..good.clone() }, Refusal::Protocol),
             (Hello { cluster_id: "d".into(), ..good.clone() }, Refusal::Cluster),

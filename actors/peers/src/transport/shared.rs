@@ -139,11 +139,16 @@ impl Shared {
         self.handler.violation(raft_id, what);
     }
 
-    /// Resolves when the certificate of a connection no longer counts: its node was removed, or
-    /// has other certificates or another raft id.
-    pub(super) async fn dismissed(&self, id: &PeerId, raft_id: u64) {
+    /// Resolves when the certificate of a connection no longer counts: its node was removed, or has
+    /// other certificates, or another raft id than `raft_id`.
+    pub(super) async fn dismissed(&self, id: &PeerId, raft_id: Option<u64>) {
         let mut changes = self.changes.subscribe();
-        while self.roster.admit(id) == Ok(raft_id) {
+        let counts = || match (self.roster.admit(id), raft_id) {
+            (Ok(now), Some(bound)) => now == bound,
+            (Ok(_), None) => true,
+            (Err(_), _) => false,
+        };
+        while counts() {
             if changes.changed().await.is_err() {
                 return;
             }

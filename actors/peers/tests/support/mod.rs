@@ -229,7 +229,7 @@ impl Node {
             node: node_id(self.number),
             raft_id: self.number,
             address: self.peers.local_addr().to_string(),
-            serials: vec![self.files.serial.clone()],
+            serials: Some(vec![self.files.serial.clone()]),
         }
     }
 

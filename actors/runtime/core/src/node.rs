@@ -160,6 +160,7 @@ impl Engine {
         let silent = self.silence().is_some_and(|since| now >= since.plus(settings.engine_silence));
         let mut facts = node.facts.clone();
         facts.address.clone_from(&host.address);
+        facts.api_address.clone_from(&host.api_address);
         facts.version.clone_from(&host.version);
         facts.reserved.clone_from(&host.reserved);
         facts.labels.clone_from(&host.labels);

@@ -14,6 +14,8 @@ pub struct Host {
     pub cluster: ClusterId,
     /// Address that peers and people see; empty while there is no peer port.
     pub address: String,
+    /// Host and port of its API; empty while there is none.
+    pub api_address: String,
     /// Version of the daemon.
     pub version: String,
     /// Kept back from placement.

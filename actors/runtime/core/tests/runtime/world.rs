@@ -62,6 +62,7 @@ fn new_core(seed: u64) -> RuntimeCore {
         node: NodeId::from(NODE),
         cluster: ClusterId::from(CLUSTER),
         address: String::new(),
+        api_address: String::new(),
         version: "0.1.0".to_owned(),
         reserved: Capacity::default(),
         labels: BTreeMap::new(),

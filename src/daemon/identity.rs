@@ -1,0 +1,74 @@
+//! The files in `<data_dir>/node/` beside certificate and marker: where the peers are; and the end of
+//! them all when this node is no member any more.
+
+use crate::daemon::cluster::PeerRecord;
+use jaco_wiring::Peer;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+const PEERS: &str = "peers.json";
+
+fn dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("node")
+}
+
+/// Removes what makes this node a member; its old raft directory stays beside, for people.
+pub(crate) fn forget(data_dir: &Path, raft_id: u64) -> io::Result<()> {
+    let node = dir(data_dir);
+    // The marker first: without it the rest is no member's.
+    for name in ["id", "node.crt", "node.key", "ca.crt", PEERS] {
+        match std::fs::remove_file(node.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let raft = data_dir.join("raft");
+    std::fs::rename(&raft, data_dir.join(format!("raft.removed-{raft_id}")))
+}
+
+/// Where the members are, for a start whose log cannot say it: a joiner's first, and a rejoin.
+#[derive(Clone, Debug)]
+pub(crate) struct RosterFile(PathBuf);
+
+impl RosterFile {
+    /// The file of a data directory.
+    pub(crate) fn of(data_dir: &Path) -> RosterFile {
+        RosterFile(dir(data_dir).join(PEERS))
+    }
+
+    /// Keeps the members; a failure only makes a later rejoin need another way to its peers.
+    pub(crate) fn write(&self, roster: &[Peer]) {
+        let records = roster.iter().map(|peer| PeerRecord {
+            node: peer.node.clone(),
+            raft_id: peer.raft_id,
+            address: peer.address.clone(),
+        });
+        self.write_records(&records.collect::<Vec<_>>());
+    }
+
+    /// As [`RosterFile::write`].
+    pub(crate) fn write_records(&self, records: &[PeerRecord]) {
+        let bytes = serde_json::to_vec_pretty(records).unwrap_or_default();
+        if let Err(error) = write_whole(&self.0, &bytes) {
+            tracing::warn!(path = %self.0.display(), %error, "cannot keep the list of members");
+        }
+    }
+
+    /// The members as they were last known.
+    pub(crate) fn read(&self) -> Vec<PeerRecord> {
+        let bytes = std::fs::read(&self.0).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+}
+
+/// Writes a file as a whole: a start sees the old one or the new one.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let next = path.with_extension("next");
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&next, path)
+}
