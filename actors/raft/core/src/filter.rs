@@ -47,6 +47,8 @@ pub(crate) fn check<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(),
         {
             Err("answers a question that was not asked")
         }
+        // The library cannot refuse in term 0, and nobody counts the vote of a member so new.
+        MessageType::MsgRequestPreVote if raft.term == 0 => Err("asks a member without a term"),
         MessageType::MsgRequestVote
         | MessageType::MsgRequestPreVote
         | MessageType::MsgRequestVoteResponse
