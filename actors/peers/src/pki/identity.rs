@@ -58,7 +58,7 @@ impl PeerId {
 }
 
 /// The name by which every node of a cluster is verified as a server.
-pub(crate) fn dns_name(cluster: &ClusterId) -> String {
+pub fn dns_name(cluster: &ClusterId) -> String {
     format!("node.{cluster}.jaco.internal")
 }
 

@@ -14,7 +14,7 @@ mod token;
 pub use authority::{Authority, NODE_LIFETIME, NodeCertificate};
 pub use encoding::{certificates_from_pem, hex, spki_digest};
 pub(crate) use encoding::{key_from_pem, spki_digest_of_der};
-pub(crate) use identity::dns_name;
+pub use identity::dns_name;
 pub use identity::{PeerId, Validity, validity};
 pub use request::{NodeKey, csr_key_digest};
 pub use token::{BadToken, JoinToken};

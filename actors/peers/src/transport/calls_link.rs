@@ -65,7 +65,7 @@ async fn pump(
     Err(tokio::select! {
         broken = send(peer, &mut writer, first, requests) => broken,
         broken = take(shared, peer, &mut reader) => broken,
-        () = shared.dismissed(&id, peer.raft_id) => Broken::Closed,
+        () = shared.dismissed(&id, Some(peer.raft_id)) => Broken::Closed,
     })
 }
 

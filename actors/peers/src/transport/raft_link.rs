@@ -67,6 +67,6 @@ async fn pump(
     Err(tokio::select! {
         broken = write => broken,
         broken = read => broken,
-        () = shared.dismissed(&id, peer.raft_id) => Broken::Closed,
+        () = shared.dismissed(&id, Some(peer.raft_id)) => Broken::Closed,
     })
 }

@@ -21,6 +21,9 @@ use crate::transport::shared::{Shared, lock};
 /// No call takes longer, whatever the caller says.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
+/// A caller that gives up says so; only if that does not arrive, the call ends by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Room that an answer needs beside its payload.
 const ENVELOPE: usize = 64;
 
@@ -168,7 +171,7 @@ impl Serving {
     }
 
     async fn run_call(&self, method: Method, payload: Vec<u8>, timeout_ms: u64) -> Outcome {
-        let patience = Duration::from_millis(timeout_ms).min(LONGEST);
+        let patience = Duration::from_millis(timeout_ms).min(LONGEST) + GRACE;
         let call = self.shared.handler.call(self.from.clone(), method, payload);
         match timeout(patience, call).await {
             Ok(Ok(answer)) if answer.len() > FRAME_MAX - ENVELOPE => {
@@ -176,7 +179,7 @@ impl Serving {
             }
             Ok(Ok(answer)) => Outcome::Done(answer),
             Ok(Err(reason)) => Outcome::Refused(reason),
-            // The caller waits no longer either.
+            // The caller has given up long ago.
             Err(_) => Outcome::Refused("it took too long".into()),
         }
     }

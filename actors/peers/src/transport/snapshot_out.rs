@@ -89,7 +89,7 @@ async fn transfer(shared: &Shared, peer: &Peer, mut message: Message) -> Option<
     };
     let answer = tokio::select! {
         answer = exchange => answer,
-        () = shared.dismissed(&id, peer.raft_id) => Err(Broken::Closed),
+        () = shared.dismissed(&id, Some(peer.raft_id)) => Err(Broken::Closed),
     };
     match answer {
         Ok(Frame::SnapshotEnd { installed }) => {

@@ -1,9 +1,5 @@
 //! A node that joins: the secret is sent to a member of the token's cluster, or not at all.
 
-#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
-
-mod support;
-
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use support::{Ca, Files};
+use crate::support::{Ca, Files};
 
 fn token(ca: &Ca) -> JoinToken {
     JoinToken::create(spki_digest(&ca.0.cert_pem).unwrap()).unwrap()

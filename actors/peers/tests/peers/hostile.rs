@@ -1,7 +1,5 @@
 //! Members that say what no member says: nothing panics, all is counted, and others are served.
 
-mod support;
-
 use std::sync::Arc;
 
 use jaco_peers::pki::dns_name;
@@ -20,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use support::{Node, cluster, cluster_id, eventually, message, node_id, snapshot};
+use crate::support::{Node, cluster, cluster_id, eventually, message, node_id, snapshot};
 
 /// A connection of node 2 to node 1, past the handshake, on which anything may be said.
 struct Raw(TlsStream<TcpStream>);
@@ -164,7 +162,7 @@ async fn frames_that_have_no_place_close_the_connection() {
 async fn unknown_methods_are_answered_and_numbers_not_shared() {
     let (_ca, nodes) = cluster(2);
     let mut raw = Raw::greet(&nodes[0], &nodes[1].identity, Purpose::Calls).await;
-    for (id, method) in [(1, 0), (2, 11), (3, u32::MAX)] {
+    for (id, method) in [(1, 0), (2, 1_000), (3, u32::MAX)] {
         raw.say(call(id, method)).await;
         let answer = Frame::Answer { id, outcome: Outcome::UnknownMethod };
         assert_eq!(raw.hear().await, Some(answer));

@@ -1,7 +1,5 @@
 //! Who is refused at the handshake, and who loses a connection that is already open.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use support::{
+use crate::support::{
     Ca, Files, Node, PATIENCE, cluster, cluster_id, eventually, introduce, message, node_id,
 };
 

@@ -1,8 +1,5 @@
 //! Clusters on loopback for the tests of the transport.
 
-#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
-#![expect(dead_code, reason = "each test binary uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,5 @@
 //! Members on loopback that send each other messages, snapshots, calls and streams.
 
-mod support;
-
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -9,7 +7,9 @@ use jaco_peers::transport::{CallError, Limits};
 use jaco_raft_core::eraftpb::MessageType;
 use jaco_wire::peer::{Method, Refusal};
 
-use support::{Ca, Node, PATIENCE, cluster, eventually, introduce, message, node_id, snapshot};
+use crate::support::{
+    Ca, Node, PATIENCE, cluster, eventually, introduce, message, node_id, snapshot,
+};
 
 #[tokio::test]
 async fn messages_arrive_in_order_at_the_one_they_are_for() {
