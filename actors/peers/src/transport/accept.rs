@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jaco_model::NodeId;
 use jaco_wire::peer::{Frame, Purpose, Refusal};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,12 +17,46 @@ use crate::transport::counters::count;
 use crate::transport::dial::Connection;
 use crate::transport::frames::Broken;
 use crate::transport::gate::{Gate, Ticket};
-use crate::transport::shared::Shared;
+use crate::transport::shared::{Shared, lock};
 use crate::transport::socket::{Bounded, tune};
 use crate::transport::{hello, raft_in, serve_calls, snapshot_in};
 
 /// After a failure to accept, usually for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections of one member for one purpose. It needs one; the others are those that broke
+/// without a word.
+const OPEN: usize = 16;
+
+/// The place of one connection among those of its member.
+struct Place<'s> {
+    shared: &'s Shared,
+    whose: (NodeId, Purpose),
+}
+
+impl<'s> Place<'s> {
+    fn take(shared: &'s Shared, node: &NodeId, purpose: Purpose) -> Option<Place<'s>> {
+        let whose = (node.clone(), purpose);
+        let mut incoming = lock(&shared.incoming);
+        let open = incoming.entry(whose.clone()).or_default();
+        (*open < OPEN).then(|| {
+            *open += 1;
+            Place { shared, whose }
+        })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut incoming = lock(&self.shared.incoming);
+        if let Some(open) = incoming.get_mut(&self.whose) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                incoming.remove(&self.whose);
+            }
+        }
+    }
+}
 
 /// Accepts until the runtime ends.
 pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, config: Arc<ServerConfig>) {
@@ -117,8 +152,12 @@ async fn converse(
         Frame::Hello(hello) => hello::check(&shared.config, hello, raft_id),
         _ => Err(Refusal::Malformed),
     };
-    let purpose = match purpose {
-        Ok(purpose) => purpose,
+    let agreed = purpose.and_then(|purpose| {
+        let place = Place::take(shared, &connection.id.node_id, purpose);
+        place.map(|place| (purpose, place)).ok_or(Refusal::TooMany)
+    });
+    let (purpose, _place) = match agreed {
+        Ok(agreed) => agreed,
         Err(why) => {
             count(&shared.tally.refused_hellos);
             connection.writer.write(hello::refusal(&shared.config, why)).await?;

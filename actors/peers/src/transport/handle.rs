@@ -9,7 +9,7 @@ use futures_util::Stream;
 use jaco_model::NodeId;
 use jaco_raft_core::encode_message;
 use jaco_raft_core::eraftpb::{Message, MessageType};
-use jaco_wire::peer::Method;
+use jaco_wire::peer::{FRAME_MAX, Method};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -23,6 +23,9 @@ use crate::transport::counters::{Counters, count};
 use crate::transport::replies::Replies;
 use crate::transport::shared::{Shared, lock};
 use crate::transport::snapshot_out;
+
+/// What fits into a frame beside its envelope; the raft core makes messages far smaller than this.
+const MESSAGE_MAX: usize = FRAME_MAX - 64;
 
 /// The transport of this member. Copies are cheap; the last one that is dropped ends it.
 #[derive(Clone, Debug)]
@@ -115,7 +118,13 @@ impl Peers {
                 count(&self.shared.tally.dropped_messages);
                 continue;
             };
-            if !peer.queue.push(encode_message(&message)) {
+            let bytes = encode_message(&message);
+            if bytes.len() > MESSAGE_MAX {
+                tracing::error!(raft_id = message.to, size = bytes.len(), "raft message too large");
+                count(&self.shared.tally.dropped_messages);
+                continue;
+            }
+            if !peer.queue.push(bytes) {
                 count(&self.shared.tally.dropped_messages);
                 self.shared.report_unreachable(&peer);
             }

@@ -24,6 +24,9 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 /// A caller that gives up says so; only if that does not arrive, the call ends by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Bytes of the longest reason; the rest is cut off.
+const REASON_MAX: usize = 64 << 10;
+
 /// Room that an answer needs beside its payload.
 const ENVELOPE: usize = 64;
 
@@ -160,6 +163,13 @@ async fn start(serving: &Arc<Serving>, method: Method, request: Request, is_stre
     open.insert(id, Open { task: task.abort_handle(), credit });
 }
 
+/// A refusal whose reason fits into a frame.
+fn refused(mut reason: String) -> Outcome {
+    let end = (0..=REASON_MAX.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
+    reason.truncate(end.unwrap_or(0));
+    Outcome::Refused(reason)
+}
+
 impl Serving {
     fn grant(&self, id: u64, items: u32) {
         let open = lock(&self.open);
@@ -178,7 +188,7 @@ impl Serving {
                 Outcome::Refused("the answer is too large".into())
             }
             Ok(Ok(answer)) => Outcome::Done(answer),
-            Ok(Err(reason)) => Outcome::Refused(reason),
+            Ok(Err(reason)) => refused(reason),
             // The caller has given up long ago.
             Err(_) => Outcome::Refused("it took too long".into()),
         }
@@ -206,9 +216,22 @@ impl Serving {
                         return Outcome::Refused("the connection has ended".into());
                     }
                 }
-                Some(Err(reason)) => return Outcome::Refused(reason),
+                Some(Err(reason)) => return refused(reason),
                 None => return Outcome::Done(Vec::new()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        assert_eq!(refused("no".into()), Outcome::Refused("no".into()));
+        let Outcome::Refused(cut) = refused("€".repeat(REASON_MAX)) else { unreachable!() };
+        assert!(cut.len() > REASON_MAX - 3 && cut.len() <= REASON_MAX);
+        assert!(cut.chars().all(|character| character == '€'));
     }
 }

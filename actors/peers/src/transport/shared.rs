@@ -7,6 +7,7 @@ use std::time::Duration;
 use jaco_kit::{Clock, Seeds};
 use jaco_kit_core::Backoff;
 use jaco_model::NodeId;
+use jaco_wire::peer::Purpose;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
     /// Changes whenever the roster does.
     changes: watch::Sender<()>,
+    /// How many connections each member has open for each purpose.
+    pub(super) incoming: Mutex<BTreeMap<(NodeId, Purpose), usize>>,
     /// Who sends a snapshot at the moment.
     pub(super) receiving: Mutex<BTreeSet<NodeId>>,
 }
@@ -62,6 +65,7 @@ impl Shared {
             runtime,
             peers: Mutex::default(),
             changes: watch::Sender::new(()),
+            incoming: Mutex::default(),
             receiving: Mutex::default(),
         }
     }

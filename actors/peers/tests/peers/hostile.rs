@@ -105,6 +105,29 @@ async fn hellos_that_lie_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_member_cannot_have_connections_without_end() {
+    let (_ca, nodes) = cluster(2);
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        open.push(Raw::greet(&nodes[0], &nodes[1].identity, Purpose::Raft).await);
+    }
+    let mut raw = Raw::connect(&nodes[0], &nodes[1].identity).await;
+    raw.say(Frame::Hello(hello(Purpose::Raft.number()))).await;
+    let reason = Refusal::TooMany.number();
+    let expected = Frame::Refused { reason, epoch: 1, protocol: PEER_PROTOCOL };
+    assert_eq!(raw.hear().await, Some(expected));
+    Raw::greet(&nodes[0], &nodes[1].identity, Purpose::Snapshot).await;
+    drop(open);
+    nodes[1].peers.send(vec![message(MessageType::MsgHeartbeat, 2, 1, 5)]);
+    let notes = nodes[0].notes.clone();
+    eventually("the message", || {
+        nodes[1].peers.send(vec![message(MessageType::MsgHeartbeat, 2, 1, 5)]);
+        notes.messages.lock().unwrap().pop()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sizes_and_garbage_close_the_connection_and_are_counted() {
     let (_ca, nodes) = cluster(2);
     let bad: [&[u8]; 5] = [

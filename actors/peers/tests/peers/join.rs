@@ -59,7 +59,8 @@ async fn recorder(config: Arc<ServerConfig>) -> (String, Arc<Mutex<Vec<u8>>>) {
         while let Ok((socket, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(socket).await else { continue };
             let mut buffer = [0; 4_096];
-            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            // Whoever says anything is cut off: one byte is enough.
+            if let Ok(count @ 1..) = stream.read(&mut buffer).await {
                 tape.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         }
