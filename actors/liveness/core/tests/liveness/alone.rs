@@ -1,16 +1,16 @@
-//! One core by itself: answers that come too late or from nobody, proposals, and any input at all.
+//! One core by itself: answers that come too late or from nobody, who counts, and proposals.
 
-use crate::network::Dice;
 use jaco_kit_core::{Core, Mono, Now, OpId, Wall};
 use jaco_liveness_core::{Effect, Input, LivenessCore, Peer, Settings, Word};
-use jaco_model::{ErrorCode, Fault, NodeId, NodeName};
-use proptest::prelude::*;
+use jaco_model::command::Command;
+use jaco_model::{NodeId, NodeName};
+use std::collections::VecDeque;
 
-fn id(n: usize) -> NodeId {
+pub(crate) fn id(n: usize) -> NodeId {
     NodeId::new(format!("{n:032x}"))
 }
 
-fn peers(count: usize, voters: usize) -> Vec<Peer> {
+pub(crate) fn peers(count: usize, voters: usize) -> Vec<Peer> {
     let peer = |n| Peer {
         node: id(n),
         name: NodeName::new(format!("node-{n}")),
@@ -21,7 +21,7 @@ fn peers(count: usize, voters: usize) -> Vec<Peer> {
     (0..count).map(peer).collect()
 }
 
-fn at(millis: u64) -> Now {
+pub(crate) fn at(millis: u64) -> Now {
     Now { mono: Mono(millis), wall: Wall(0) }
 }
 
@@ -54,6 +54,114 @@ fn first_probe(core: &mut LivenessCore) -> (u64, OpId, NodeId) {
 
 fn contact(core: &LivenessCore, peer: &NodeId) -> Option<Mono> {
     core.view()[peer].last_contact
+}
+
+/// Wakes the core whenever it wants, up to a time, and lets each peer answer at once, or not.
+fn converse(
+    core: &mut LivenessCore,
+    until: u64,
+    mut answer: impl FnMut(usize) -> Option<Word>,
+) -> Vec<Command> {
+    let mut commands = Vec::new();
+    while let Some(deadline) = core.deadline().filter(|deadline| deadline.0 <= until) {
+        let mut effects = VecDeque::from(core.wake(at(deadline.0)));
+        while let Some(effect) = effects.pop_front() {
+            core.check_invariants();
+            match effect {
+                Effect::Probe { op, peer, .. } => {
+                    let peer = (0..99).find(|n| id(*n) == peer).unwrap();
+                    if let Some(word) = answer(peer) {
+                        effects.extend(core.step(at(deadline.0), Input::Answered { op, word }));
+                    }
+                }
+                Effect::Propose { command, .. } => commands.push(command),
+                Effect::Suspects(_) => {}
+            }
+        }
+    }
+    commands
+}
+
+/// Whether the leader of a cluster of eight declares the last member down when it cannot reach it,
+/// and so many others cannot, can, and do not count.
+fn is_declared(suspecting: usize, clear: usize, impaired: usize) -> bool {
+    let mut core = core(8, 7);
+    core.step(at(0), Input::Leadership(true));
+    let commands = converse(&mut core, 8_000, |peer| {
+        let suspects = (peer <= suspecting).then(|| id(7)).into_iter().collect();
+        let is_impaired = peer > suspecting + clear && peer <= suspecting + clear + impaired;
+        let is_there = peer <= suspecting + clear + impaired;
+        is_there.then(|| Word { suspects, impaired: is_impaired, ..Word::default() })
+    });
+    commands.iter().any(|command| match command {
+        Command::SetLiveness { node, up: false, .. } => *node == id(7),
+        _ => false,
+    })
+}
+
+#[test]
+fn half_of_those_that_count_must_agree() {
+    // The leader is one more that suspects.
+    let cases = [
+        ((6, 0, 0), true),
+        ((3, 3, 0), true),
+        ((2, 4, 0), false),
+        ((2, 3, 1), true),
+        ((2, 3, 0), true),
+        ((1, 5, 0), false),
+        ((1, 2, 3), true),
+        ((1, 3, 2), false),
+        ((0, 0, 6), false),
+        ((0, 1, 5), false),
+        ((0, 6, 0), false),
+    ];
+    for ((suspecting, clear, impaired), expected) in cases {
+        let declared = is_declared(suspecting, clear, impaired);
+        assert_eq!(declared, expected, "{suspecting} suspect it, {clear} do not, {impaired}");
+    }
+}
+
+#[test]
+fn a_leader_that_reaches_a_node_does_not_declare_it_down() {
+    let mut core = core(8, 7);
+    core.step(at(0), Input::Leadership(true));
+    let commands = converse(&mut core, 20_000, |peer| {
+        let suspects = (peer < 7).then(|| id(7)).into_iter().collect();
+        Some(Word { suspects, ..Word::default() })
+    });
+    assert!(commands.is_empty(), "{commands:?}");
+}
+
+#[test]
+fn a_node_returns_once_it_has_applied_what_happened() {
+    let mut members = peers(3, 3);
+    members[2].is_down = true;
+    members[2].epoch = 1;
+    let cases = [(1, 50, true), (1, 49, false), (0, 50, false)];
+    for (epoch, applied_index, expected) in cases {
+        let mut core = LivenessCore::new(id(0), Settings::default(), 3);
+        core.step(at(0), Input::Applied(50));
+        core.step(at(0), Input::Roster(members.clone()));
+        core.step(at(0), Input::Leadership(true));
+        let word = Word { epoch, applied_index, ..Word::default() };
+        let commands = converse(&mut core, 30_000, |_| Some(word.clone()));
+        assert_eq!(!commands.is_empty(), expected, "{epoch} {applied_index}");
+    }
+}
+
+#[test]
+fn answers_before_the_fall_say_nothing_about_the_return() {
+    let mut members = peers(3, 3);
+    let mut core = core(3, 3);
+    converse(&mut core, 60_000, |_| Some(Word::default()));
+    members[2].is_down = true;
+    members[2].epoch = 1;
+    core.step(at(60_000), Input::Roster(members));
+    core.step(at(60_000), Input::Leadership(true));
+    let word = Word { epoch: 1, ..Word::default() };
+    let early = converse(&mut core, 75_000, |_| Some(word.clone()));
+    assert!(early.is_empty(), "{early:?}");
+    assert_eq!(converse(&mut core, 76_000, |_| Some(word.clone())).len(), 1);
 }
 
 #[test]
@@ -147,66 +255,4 @@ fn a_restart_that_does_not_come_is_announced_for_thirty_seconds() {
     assert!(core.word().pausing);
     starve(&mut core, 30_700);
     assert!(!core.word().pausing);
-}
-
-fn any_word(dice: &mut Dice) -> Word {
-    let suspects = 0..dice.throw(4);
-    Word {
-        epoch: dice.throw(3),
-        impaired: dice.throw(4) == 0,
-        pausing: dice.throw(8) == 0,
-        suspects: suspects.map(|_| id(dice.index(12))).collect(),
-        applied_index: if dice.throw(20) == 0 { u64::MAX } else { dice.throw(9) },
-        stalled_ms: u32::MAX,
-    }
-}
-
-fn any_input(dice: &mut Dice) -> Input {
-    let op = OpId(dice.throw(400));
-    match dice.throw(12) {
-        0 => {
-            let count = dice.index(10);
-            let mut peers = peers(count, dice.index(8));
-            for peer in &mut peers {
-                peer.is_down = dice.throw(3) == 0;
-                peer.epoch = if dice.throw(20) == 0 { u64::MAX } else { dice.throw(5) };
-            }
-            if dice.throw(4) == 0 {
-                peers.reverse();
-                peers.extend(peers.clone());
-            }
-            Input::Roster(peers)
-        }
-        1 => Input::Leadership(dice.throw(2) == 0),
-        2 => Input::Applied(dice.throw(u64::MAX)),
-        3 if dice.throw(5) == 0 => Input::Pausing,
-        4 => Input::Proposed { op, result: Ok(()) },
-        5 => Input::Proposed { op, result: Err(Fault::new(ErrorCode::NoLeader, "no")) },
-        6 => Input::Failed { op },
-        7 | 8 => Input::Answered { op, word: any_word(dice) },
-        _ => Input::Heard { from: id(dice.index(12)), word: any_word(dice) },
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_input_breaks_the_core(seed in any::<u64>()) {
-        let mut dice = Dice(seed);
-        let mut core = LivenessCore::new(id(0), Settings::default(), seed);
-        let mut now = dice.throw(3) * 1_000_000;
-        for _ in 0..400 {
-            let input = any_input(&mut dice);
-            core.step(at(now), input);
-            core.check_invariants();
-            now += [0, 1, dice.throw(100), dice.throw(4_000)][dice.index(4)];
-            if core.deadline().is_some_and(|deadline| deadline.0 <= now) {
-                core.wake(at(now));
-                core.check_invariants();
-            }
-            let bounded = core.view().len() <= 9;
-            prop_assert!(bounded);
-        }
-    }
 }

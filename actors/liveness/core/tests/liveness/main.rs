@@ -5,6 +5,7 @@
 mod alone;
 mod bounds;
 mod golden;
+mod hostile;
 mod network;
 mod raft;
 mod random;
