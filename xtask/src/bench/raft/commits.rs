@@ -89,30 +89,31 @@ fn run(
 }
 
 /// What is told of one load. Without figures of our own the peer's are told instead.
-fn figures(voters: usize, ours: Option<&mut Load>, theirs: &mut Load) -> Vec<Figure> {
+fn figures(voters: usize, mut ours: Option<&mut Load>, theirs: &mut Load) -> Vec<Figure> {
     let through = if theirs.at == At::Follower { ", through a follower" } else { "" };
     let place = if voters == 1 { "1 voter".into() } else { format!("{voters} voters{through}") };
     let (many, clients) = (theirs.clients > 1, theirs.clients);
     let clients = if many { format!("{clients} clients") } else { "one client".to_owned() };
-    let name = |what: &str| match ours {
-        Some(_) => format!("{what}, {place}, {clients}"),
-        None => format!("etcd: {what}, {place}, {clients}"),
+    let whose = if ours.is_some() { "" } else { "etcd: " };
+    let name = |what: &str| format!("{whose}{what}, {place}, {clients}");
+    let (rate, peer) = (ours.as_ref().map(|ours| ours.samples.rate()), theirs.samples.rate());
+    let rate = figure(name("commits per second"), "1/s", rate, peer, Goal::LeastOfPeer(1.0));
+    let mut took = |part: f64| {
+        let ours = ours.as_deref_mut().map(|ours| ms(ours.samples.percentile(part)));
+        let name = name(&format!("commit p{:.0}", part * 100.0));
+        figure(name, "ms", ours, ms(theirs.samples.percentile(part)), Goal::MostOfPeer(1.0))
     };
-    let (rate, p99) = (name("commits per second"), name("commit p99"));
-    let (their_rate, their_p99) = (theirs.samples.rate(), ms(theirs.samples.percentile(0.99)));
-    let figure = |name: String, unit, value: Option<f64>, peer: f64, goal| Figure {
+    // The rate of one client says no more than how long one change takes.
+    if many { vec![rate, took(0.99)] } else { vec![took(0.5), took(0.99)] }
+}
+
+/// A figure beside etcd's, or etcd's alone.
+fn figure(name: String, unit: &'static str, value: Option<f64>, peer: f64, goal: Goal) -> Figure {
+    Figure {
         name: name.into(),
         value: value.unwrap_or(peer),
         unit,
         peer: value.map(|_| ("etcd", peer)),
         goal: if value.is_some() { goal } else { Goal::None },
-    };
-    let (our_rate, our_p99) = match ours {
-        Some(ours) => (Some(ours.samples.rate()), Some(ms(ours.samples.percentile(0.99)))),
-        None => (None, None),
-    };
-    let rate = figure(rate, "1/s", our_rate, their_rate, Goal::LeastOfPeer(1.0));
-    let p99 = figure(p99, "ms", our_p99, their_p99, Goal::MostOfPeer(1.0));
-    // The rate of one client says no more than how long one change takes.
-    if many { vec![rate, p99] } else { vec![p99] }
+    }
 }
