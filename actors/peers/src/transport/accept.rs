@@ -18,7 +18,7 @@ use crate::transport::dial::Connection;
 use crate::transport::frames::Broken;
 use crate::transport::gate::{Gate, Ticket};
 use crate::transport::shared::{Shared, lock};
-use crate::transport::socket::{Bounded, tune};
+use crate::transport::socket::{Bounded, PROMPT, tune};
 use crate::transport::{hello, raft_in, serve_calls, snapshot_in};
 
 /// After a failure to accept, usually for lack of file descriptors.
@@ -123,7 +123,7 @@ async fn authenticate(
     socket: TcpStream,
 ) -> Result<Connection, String> {
     let limits = &shared.config.limits;
-    tune(&socket).map_err(|error| error.to_string())?;
+    tune(&socket, PROMPT).map_err(|error| error.to_string())?;
     let handshake = acceptor.accept(Bounded::new(socket, limits.handshake_bytes));
     let mut stream = timeout(limits.handshake_timeout, handshake)
         .await

@@ -16,7 +16,7 @@ use crate::transport::frames::{Broken, FrameReader, FrameWriter};
 use crate::transport::hello;
 use crate::transport::peer::Peer;
 use crate::transport::shared::Shared;
-use crate::transport::socket::{Bounded, tune};
+use crate::transport::socket::{Bounded, PATIENT, PROMPT, tune};
 
 /// An authenticated connection after both hellos.
 #[derive(Debug)]
@@ -83,7 +83,8 @@ async fn attempt(shared: &Shared, peer: &Peer, purpose: Purpose) -> Result<Conne
         .await
         .map_err(|_| DialError::Timeout)?
         .map_err(DialError::Connect)?;
-    tune(&socket).map_err(DialError::Connect)?;
+    let patience = if purpose == Purpose::Snapshot { PATIENT } else { PROMPT };
+    tune(&socket, patience).map_err(DialError::Connect)?;
     let config = peer_client_config(&shared.identity, &shared.roster, &peer.node)
         .map_err(DialError::Setup)?;
     let name = ServerName::try_from(dns_name(&shared.config.cluster_id))

@@ -9,22 +9,26 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How long sent bytes may stay unacknowledged before the connection counts as broken. After a
+/// How long sent bytes may stay unacknowledged before a connection counts as broken. After a
 /// partition the kernel would otherwise wait for many times as long before it tries again.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
+pub(super) const PROMPT: Duration = Duration::from_secs(3);
+
+/// The same for snapshots, where a reader that stands still for a while costs less than to begin
+/// again.
+pub(super) const PATIENT: Duration = Duration::from_secs(30);
 
 /// An idle connection is tested after this time, and again after each further second.
 const IDLE: Duration = Duration::from_secs(5);
 const TESTS: u32 = 3;
 
 /// Sends at once, and notices when the other side is gone.
-pub(super) fn tune(socket: &TcpStream) -> io::Result<()> {
+pub(super) fn tune(socket: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
     socket.set_nodelay(true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, IDLE)?;
     sockopt::set_tcp_keepintvl(socket, Duration::from_secs(1))?;
     sockopt::set_tcp_keepcnt(socket, TESTS)?;
-    let ms = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    let ms = u32::try_from(unacknowledged.as_millis()).unwrap_or(u32::MAX);
     Ok(sockopt::set_tcp_user_timeout(socket, ms)?)
 }
 

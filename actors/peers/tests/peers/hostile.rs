@@ -104,6 +104,25 @@ async fn hellos_that_lie_are_refused_with_the_reason() {
     assert!(nodes[0].notes.calls.lock().unwrap().is_empty());
 }
 
+/// A member that lost its log has no raft id that others know, and asks for one by a call.
+#[tokio::test]
+async fn calls_are_the_nodes_whatever_its_raft_id() {
+    let (_ca, nodes) = cluster(2);
+    let mut raw = Raw::connect(&nodes[0], &nodes[1].identity).await;
+    raw.say(Frame::Hello(Hello { raft_id: 99, ..hello(Purpose::Calls.number()) })).await;
+    assert!(matches!(raw.hear().await, Some(Frame::Hello(_))));
+    raw.say(call(1, Method::Ping.number())).await;
+    assert!(matches!(raw.hear().await, Some(Frame::Answer { id: 1, outcome: Outcome::Done(_) })));
+    let callers = nodes[0].notes.calls.lock().unwrap().clone();
+    assert_eq!(callers, [(node_id(2), Method::Ping)]);
+    let mut entry = nodes[1].entry();
+    entry.raft_id = 100;
+    nodes[0].peers.set_roster(vec![nodes[0].entry(), entry]);
+    raw.say(call(2, Method::Ping.number())).await;
+    let answer = raw.hear().await;
+    assert!(matches!(answer, Some(Frame::Answer { id: 2, .. })), "{answer:?}: still its own");
+}
+
 #[tokio::test]
 async fn a_member_cannot_have_connections_without_end() {
     let (_ca, nodes) = cluster(2);
