@@ -102,7 +102,7 @@ pub enum Refusal {
     /// Another membership change has not ended, or the id is not one. Nothing changed.
     Membership,
     /// Leadership or disk was lost meanwhile: the entry may or may not be committed. Retry with
-    /// the same request id.
+    /// the same request id. Of a read: no majority answered in time.
     Unknown,
 }
 

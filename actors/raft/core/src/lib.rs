@@ -8,6 +8,11 @@
 //! One batch at a time: while a [`Batch`] is being made durable the raft node is not touched and
 //! inputs wait in a bounded queue. So nothing leaves before what it depends on is on disk, and all
 //! proposals that arrive meanwhile share the next fsync.
+//!
+//! The member list is not changed by hand: every member is told who belongs to the cluster
+//! ([`Input::Roster`]), and the leader makes the list follow, one single-step change at a time
+//! (`membership`). Reads are confirmed by a majority, never by a lease (`reads`). What peers say is
+//! checked before the library sees it, because it panics where a lie would lead on (`filter`).
 
 #![forbid(unsafe_code)]
 

@@ -6,6 +6,9 @@ mod hostile;
 mod membership;
 #[path = "cluster/reads.rs"]
 mod reads;
+#[cfg(feature = "seeded-bugs")]
+#[path = "cluster/seeded.rs"]
+mod seeded;
 mod support;
 
 use std::collections::BTreeSet;

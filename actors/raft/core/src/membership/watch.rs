@@ -77,7 +77,11 @@ impl Watch {
     }
 
     /// The roster changed.
-    pub(crate) fn set_roster(&mut self, now: Mono, roster: Roster) {
+    pub(crate) fn set_roster(&mut self, now: Mono, mut roster: Roster) {
+        // Nobody can be a member twice, or without an id.
+        roster.members.sort_by_key(|member| member.raft_id);
+        roster.members.dedup_by_key(|member| member.raft_id);
+        roster.members.retain(|member| member.raft_id != raft::INVALID_ID);
         self.roster = Some(roster);
         self.note_down(now);
         self.call();

@@ -375,7 +375,8 @@ fn message(kind: MessageType, from: u64, node: &Node, term: u64) -> Message {
     let mut message = Message { from, to: node.id, term, ..Message::default() };
     message.set_msg_type(kind);
     let last = node.core.durable().last_index();
-    (message.index, message.log_term) = (last, node.core.durable().term(last).unwrap());
+    let term = node.core.durable().term(last);
+    (message.index, message.log_term) = (last, term.expect("the last entry has one"));
     message
 }
 
