@@ -106,6 +106,11 @@ impl Client {
         self.runtime.block_on(future)
     }
 
+    /// Waits between two looks at something.
+    pub(crate) fn pause(&self, wait: Duration) {
+        self.block_on(async move { tokio::time::sleep(wait).await });
+    }
+
     /// One call and its whole answer.
     pub(crate) fn call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
         self.block_on(self.fetch(call))

@@ -46,6 +46,11 @@ pub(crate) const SWITCHES: &[(&str, Option<char>)] =
     &[("--quiet", Some('q')), ("--verbose", Some('v')), ("--yes", Some('y'))];
 
 impl Globals {
+    /// The same with a longer limit for one call, if the user's is shorter.
+    pub(crate) fn patient(&self, limit: Duration) -> Globals {
+        Globals { request_timeout: self.request_timeout.max(limit), ..self.clone() }
+    }
+
     /// The values of the environment and the defaults.
     pub(super) fn from_environment() -> Result<Globals, Failure> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -118,6 +118,7 @@ impl Running {
         let known = RosterFile::of(&config.data_dir).read();
         let network = Network::start(addresses, &self.marker, &files, &known, &self.around)?;
         self.hub.connect(network.peers.clone());
+        self.hub.greet(known.into_iter().map(|peer| peer.node).collect());
         self.network = Some(network);
         Ok(())
     }

@@ -376,6 +376,18 @@ impl Hub {
         inner.peers = Some(peers);
     }
 
+    /// Says to members that this node is there, so that they need not find out by trying.
+    pub(crate) fn greet(&self, nodes: Vec<NodeId>) {
+        for node in nodes {
+            let hub = self.clone();
+            actix::spawn(async move {
+                let word = Word::default().encode();
+                // One that does not answer finds out later.
+                drop(hub.call(&node, Method::Ping, word, FORWARD_LIMIT).await);
+            });
+        }
+    }
+
     /// The way to the other members, if it is open.
     pub(crate) fn peers(&self) -> Option<Peers> {
         self.inner.borrow().peers.clone()

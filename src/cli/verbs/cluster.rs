@@ -66,7 +66,10 @@ fn status(globals: &Globals) -> Outcome {
     let client = Client::new(globals)?;
     let view: ClusterView = client.call(&Call::get("/v1/cluster"))?;
     if !view.initialized && globals.output == crate::cli::Format::Table {
-        print("Status:    uninitialized\nBegin a cluster here with: jaco cluster init\n");
+        print(
+            "Status:    uninitialized\nBegin a cluster here with: jaco cluster init\n\
+             Or join one with:          jaco node join --peer HOST:7000\n",
+        );
         return Ok(0);
     }
     show(globals, &view, || text(&view));

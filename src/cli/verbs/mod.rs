@@ -84,7 +84,7 @@ pub(super) fn run(globals: &Globals, jaco: Jaco) -> Outcome {
         Verb::Logs(verb) => logs::run(globals, verb),
         Verb::Audit(verb) => audit::run(globals, verb),
         Verb::Cluster(verb) => cluster::run(globals, verb),
-        Verb::Node(verb) => node::run(globals, &verb),
+        Verb::Node(verb) => node::run(globals, verb),
         Verb::Doctor(verb) => doctor::run(globals, &verb),
         Verb::Up(verb) => up::run(globals, verb),
         Verb::Daemon(verb) => daemon::run(&verb),

@@ -1,13 +1,13 @@
 //! `jaco node`: the members.
 
-use crate::cli::client::{Call, Client};
-use crate::cli::output::{Table, show, state, upper};
+mod join;
+mod list;
+mod remove;
+
 use crate::cli::{Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
-use jaco_model::view::NodeView;
-use serde::{Deserialize, Serialize};
 
-/// look at the members
+/// look at the members, let nodes join and leave
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "node")]
 pub(crate) struct Node {
@@ -18,8 +18,12 @@ pub(crate) struct Node {
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 enum Verb {
+    IssueJoinToken(join::IssueJoinToken),
+    Join(join::Join),
     List(List),
     Ls(Ls),
+    Rejoin(join::Rejoin),
+    Remove(remove::Remove),
 }
 
 /// list the members
@@ -32,44 +36,13 @@ struct List {}
 #[argh(subcommand, name = "ls")]
 struct Ls {}
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Nodes {
-    nodes: Vec<NodeView>,
-}
-
 /// Runs the verb.
-pub(crate) fn run(globals: &Globals, verb: &Node) -> Outcome {
+pub(crate) fn run(globals: &Globals, verb: Node) -> Outcome {
     match verb.verb {
-        Verb::List(List {}) | Verb::Ls(Ls {}) => list(globals),
+        Verb::IssueJoinToken(verb) => join::issue(globals, &verb),
+        Verb::Join(verb) => join::join(globals, verb),
+        Verb::List(List {}) | Verb::Ls(Ls {}) => list::list(globals),
+        Verb::Rejoin(verb) => join::rejoin(globals, &verb),
+        Verb::Remove(verb) => remove::remove(globals, &verb),
     }
-}
-
-fn list(globals: &Globals) -> Outcome {
-    let client = Client::new(globals)?;
-    let nodes: Nodes = client.call(&Call::get("/v1/nodes"))?;
-    show(globals, &nodes, || {
-        let mut table = Table::new(&[
-            "HOSTNAME",
-            "ADDRESS",
-            "STATUS",
-            "SCHEDULABLE",
-            "SUFFRAGE",
-            "VERSION",
-            "LABELS",
-        ]);
-        for node in &nodes.nodes {
-            let labels = node.labels.iter().map(|(key, value)| format!("{key}={value}"));
-            table.row([
-                node.hostname.clone(),
-                node.address.clone(),
-                state(globals, &node.status),
-                node.schedulable.to_string(),
-                upper(&node.suffrage),
-                node.version.clone(),
-                labels.collect::<Vec<_>>().join(","),
-            ]);
-        }
-        table.text()
-    });
-    Ok(0)
 }

@@ -21,12 +21,16 @@ pub(crate) struct Status {
     /// stopped replicas as well
     #[argh(switch)]
     all: bool,
+    /// ask the leader first, so that nothing acknowledged before is missing
+    #[argh(switch)]
+    consistent: bool,
 }
 
 /// Runs the verb.
 pub(crate) fn run(globals: &Globals, verb: Status) -> Outcome {
     let client = Client::new(globals)?;
     let call = Call::get("/v1/status").with_some("target", verb.target).with("all", verb.all);
+    let call = call.with("consistent", verb.consistent);
     if !verb.watch {
         let view: StatusView = client.call(&call)?;
         show(globals, &view, || text(globals, &view));

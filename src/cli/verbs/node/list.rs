@@ -1,0 +1,47 @@
+//! `jaco node list`.
+
+use crate::cli::client::{Call, Client};
+use crate::cli::output::{Table, show, state, upper};
+use crate::cli::{Failure, Globals, Outcome};
+use jaco_model::view::NodeView;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Nodes {
+    pub(super) nodes: Vec<NodeView>,
+}
+
+/// The members as the daemon knows them.
+pub(super) fn members(client: &Client) -> Result<Vec<NodeView>, Failure> {
+    Ok(client.call::<Nodes>(&Call::get("/v1/nodes"))?.nodes)
+}
+
+pub(super) fn list(globals: &Globals) -> Outcome {
+    let client = Client::new(globals)?;
+    let nodes = Nodes { nodes: members(&client)? };
+    show(globals, &nodes, || {
+        let mut table = Table::new(&[
+            "HOSTNAME",
+            "ADDRESS",
+            "STATUS",
+            "SCHEDULABLE",
+            "SUFFRAGE",
+            "VERSION",
+            "LABELS",
+        ]);
+        for node in &nodes.nodes {
+            let labels = node.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            table.row([
+                node.hostname.clone(),
+                node.address.clone(),
+                state(globals, &node.status),
+                node.schedulable.to_string(),
+                upper(&node.suffrage),
+                node.version.clone(),
+                labels.collect::<Vec<_>>().join(","),
+            ]);
+        }
+        table.text()
+    });
+    Ok(0)
+}
