@@ -29,6 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
+/// Where a command stands in the log (0 when nothing was written), and its answer.
+pub(crate) type Written = (u64, Result<Reply, Fault>);
+
 /// Addresses of the shells; set again when one is rebuilt.
 #[derive(Default)]
 pub(crate) struct Links {
@@ -79,7 +82,7 @@ struct Inner {
     disk: Disk,
     engine: DriverHandle,
     boards: Boards,
-    waiting: BTreeMap<Ticket, oneshot::Sender<(u64, Result<Reply, Fault>)>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Written>>,
     reading: BTreeMap<Ticket, oneshot::Sender<Result<u64, Fault>>>,
     last_ticket: u64,
     peers: Option<Peers>,
@@ -276,11 +279,7 @@ impl Hub {
     }
 
     /// A command of the API.
-    pub(crate) fn submit(
-        &self,
-        envelope: &Envelope,
-        answer: oneshot::Sender<(u64, Result<Reply, Fault>)>,
-    ) {
+    pub(crate) fn submit(&self, envelope: &Envelope, answer: oneshot::Sender<Written>) {
         let now = self.now();
         let steps = {
             let mut inner = self.inner.borrow_mut();
@@ -302,12 +301,7 @@ impl Hub {
     }
 
     /// A command that another member hands over.
-    pub(crate) fn forwarded(
-        &self,
-        from: &NodeId,
-        data: Vec<u8>,
-        answer: oneshot::Sender<(u64, Result<Reply, Fault>)>,
-    ) {
+    pub(crate) fn forwarded(&self, from: &NodeId, data: Vec<u8>, answer: oneshot::Sender<Written>) {
         let steps = {
             let mut inner = self.inner.borrow_mut();
             let ticket = inner.ticket();

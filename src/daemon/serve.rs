@@ -3,7 +3,7 @@
 use crate::daemon::backend::{DaemonBackend, REQUESTS_MAX, Request};
 use crate::daemon::boot::{self, Frame, Running};
 use crate::daemon::config::{self, Config};
-use crate::daemon::hub::{Boards, Hub};
+use crate::daemon::hub::{Boards, Hub, Written};
 use crate::daemon::network::{PEER_REQUESTS_MAX, PeerRequest};
 use crate::daemon::renew::{self, Renewal};
 use crate::daemon::{calls, cluster, identity, init, join, logging, notify, socket};
@@ -479,10 +479,7 @@ fn failed(error: &boot::Error) -> Fault {
 }
 
 /// Passes the outcome of a command on, without its place in the log.
-fn relay(
-    outcome: oneshot::Receiver<(u64, Result<Reply, Fault>)>,
-    answer: oneshot::Sender<Result<Reply, Fault>>,
-) {
+fn relay(outcome: oneshot::Receiver<Written>, answer: oneshot::Sender<Result<Reply, Fault>>) {
     actix::spawn(async move {
         let result = match outcome.await {
             Ok((_, result)) => result,

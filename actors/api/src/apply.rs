@@ -16,7 +16,7 @@ use jaco_model::view::{
 };
 use jaco_model::{DeploymentName, ErrorCode, Fault, NodeName, Revision, ServiceName, WallMs};
 use jaco_state::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest document, in bytes.
 const DOCUMENT_MAX: usize = 4 * 1024 * 1024;
@@ -33,6 +33,7 @@ pub(crate) async fn apply(api: Data<Api>, request: Request, bytes: Bytes) -> Ans
     let mut warnings = compiled.warnings;
     let images =
         pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
+    warnings.extend(across_nodes(&state, &compiled.spec, &images));
     let deployment = compiled.spec.name.clone();
     let DocumentsRequest { compose, jaco, .. } = wanted.documents;
     let command = Command::Apply(Box::new(ApplyDeployment {
@@ -45,6 +46,33 @@ pub(crate) async fn apply(api: Data<Api>, request: Request, bytes: Bytes) -> Ans
     }));
     let reply = api.propose(&request, command).await?;
     Ok(HttpResponse::Ok().json(applied(&api, &deployment, reply, warnings, started)?))
+}
+
+/// What a user of several nodes should know of this version: each engine has its own networks, and
+/// an image that came from no registry is where it was made.
+fn across_nodes(
+    state: &State,
+    spec: &DeploymentSpec,
+    images: &BTreeMap<ServiceName, ImagePin>,
+) -> Vec<Warning> {
+    if state.nodes.len() < 2 {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    if spec.services.len() > 1 {
+        let message = "services find each other only on the same node in this version";
+        let fault = Fault::new(ErrorCode::Unsupported, message);
+        warnings.push(fault.with("feature", "networks across nodes"));
+    }
+    let local: BTreeSet<&str> =
+        images.values().filter(|pin| pin.local).map(|pin| pin.reference.as_str()).collect();
+    for reference in local {
+        let message = format!(
+            "{reference} was not found in a registry; every node's engine must have the same image"
+        );
+        warnings.push(Fault::new(ErrorCode::ImagePullFailed, message).with("image", reference));
+    }
+    warnings
 }
 
 fn pause_on_failure(service: &mut ServiceSpec) {
@@ -61,6 +89,7 @@ pub(crate) async fn plan(api: Data<Api>, bytes: Bytes) -> Answer<HttpResponse> {
     let mut warnings = compiled.warnings;
     let images =
         pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
+    warnings.extend(across_nodes(&state, &compiled.spec, &images));
     let DocumentsRequest { compose, jaco, .. } = wanted.documents;
     let wish = ApplyDeployment {
         spec: compiled.spec,

@@ -34,7 +34,7 @@ pub(super) fn list(globals: &Globals) -> Outcome {
             table.row([
                 node.hostname.clone(),
                 node.address.clone(),
-                state(globals, &node.status),
+                standing(globals, node),
                 node.schedulable.to_string(),
                 upper(&node.suffrage),
                 node.version.clone(),
@@ -44,4 +44,11 @@ pub(super) fn list(globals: &Globals) -> Outcome {
         table.text()
     });
     Ok(0)
+}
+
+/// The status, and what is said of the node beside it.
+fn standing(globals: &Globals, node: &NodeView) -> String {
+    let conditions = node.conditions.iter().map(|condition| upper(condition));
+    let words = std::iter::once(state(globals, &node.status)).chain(conditions);
+    words.collect::<Vec<_>>().join(",")
 }
