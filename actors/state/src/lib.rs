@@ -15,6 +15,8 @@ mod store;
 mod apply;
 mod check;
 mod query;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod snapshot;
 
 pub use apply::{Applied, apply, apply_members};
@@ -24,5 +26,7 @@ pub use query::{
     eligible_nodes, is_converged, is_up_to_date, shown_instance, target_hash, wanted_count,
 };
 pub use record::{AuditLine, RequestRecord};
+#[cfg(feature = "seeded-bugs")]
+pub use seeded::{SeededBug, seed_bug};
 pub use snapshot::{Section, SnapshotError};
 pub use state::{ServiceKey, State};

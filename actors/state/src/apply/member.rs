@@ -84,7 +84,7 @@ pub(super) fn join(tx: &mut Tx<'_>, join: &JoinNode) -> Result<Reply, Fault> {
     let Some(token) = tx.state.join_tokens.get(&join.secret_hash).cloned() else {
         return Err(token_invalid("unknown", "this join token is not known; issue a new one"));
     };
-    if let Some(used) = &token.used {
+    if let Some(used) = token.used.as_ref().filter(|_| !forgets_use()) {
         return repeated(tx, used, join);
     }
     if token.expires_at < tx.now {
@@ -110,6 +110,17 @@ pub(super) fn join(tx: &mut Tx<'_>, join: &JoinNode) -> Result<Reply, Fault> {
     let facts = [("host", node.name.to_string()), ("address", node.facts.address.clone())];
     tx.audit("node_join", &facts);
     Ok(Reply::Joined { node: id, raft_id: node.raft_id })
+}
+
+/// Whether the simulator wants a token to work twice.
+#[cfg(feature = "seeded-bugs")]
+fn forgets_use() -> bool {
+    crate::seeded::is_seeded(crate::SeededBug::TokenTwice)
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+const fn forgets_use() -> bool {
+    false
 }
 
 /// A second use of a token: the same joiner gets the same answer, anybody else nothing.

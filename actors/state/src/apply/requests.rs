@@ -29,6 +29,10 @@ pub(super) fn recall(tx: &mut Tx<'_>, envelope: &Envelope) -> Recall {
     }
     expire(tx);
     let digest = blake3::hash(&crate::digest::canonical(&envelope.command)).to_hex().to_string();
+    #[cfg(feature = "seeded-bugs")]
+    if crate::seeded::is_seeded(crate::SeededBug::ForgetfulApply) {
+        return Recall::New { digest };
+    }
     let Some(record) = tx.state.requests.get(&envelope.request_id) else {
         return Recall::New { digest };
     };
