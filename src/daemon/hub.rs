@@ -4,29 +4,32 @@
 //! file only moves messages and calls drivers. Other threads (the API, the log writer) talk to it
 //! through channels and mailboxes.
 
+mod across;
+mod drivers;
+
+pub(crate) use across::ForwardReply;
+use across::entry;
+use drivers::publish;
+pub(crate) use drivers::{LivenessDriver, RaftDriver, RuntimeDriver, SchedulerDriver};
+
 use crate::daemon::identity::RosterFile;
-use crate::daemon::network::decode_fault;
 use crate::daemon::persist::Disk;
 use actix::Recipient;
 use jaco_api::Membership;
-use jaco_kit::{Broken, Clock, Deliver, Perform};
-use jaco_kit_core::{Mono, OpId};
+use jaco_kit::{Broken, Clock, Deliver};
+use jaco_kit_core::Mono;
 use jaco_liveness_core::Word;
 use jaco_model::command::{Envelope, Reply};
 use jaco_model::{ErrorCode, Fault, NodeId};
-use jaco_peers::tls::RosterEntry;
-use jaco_peers::transport::{CallError, Peers};
+use jaco_peers::transport::Peers;
 use jaco_runtime::DriverHandle;
 use jaco_state::State;
-use jaco_wire::peer::Method;
 use jaco_wiring::{Delivery, Io, Member, Peer, Step, Ticket};
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// Where a command stands in the log (0 when nothing was written), and its answer.
@@ -175,56 +178,6 @@ impl Inner {
         }
         self.roster = roster;
     }
-
-    /// Tells the leader's transport that its snapshot is in use here.
-    fn installed(&mut self, index: u64) {
-        let waiting = std::mem::take(&mut self.installing);
-        for (at, installed) in waiting {
-            if at <= index {
-                // The connection may have gone; raft finds out by itself.
-                let _ = installed.send(true);
-            } else {
-                self.installing.push((at, installed));
-            }
-        }
-    }
-}
-
-fn entry(peer: &Peer) -> RosterEntry {
-    RosterEntry {
-        node: peer.node.clone(),
-        raft_id: peer.raft_id,
-        address: peer.address.clone(),
-        serials: peer.serials.clone(),
-    }
-}
-
-/// How long the leader may take with a command.
-const FORWARD_LIMIT: Duration = Duration::from_secs(10);
-/// How long the leader may take to say how far its log is.
-const READ_LIMIT: Duration = Duration::from_secs(3);
-/// The liveness core waits no longer than this for an answer.
-const PROBE_LIMIT: Duration = Duration::from_millis(400);
-
-/// How the leader answers a command that was handed to it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ForwardReply {
-    pub(crate) index: u64,
-    pub(crate) result: Result<Reply, Fault>,
-}
-
-fn unclear(error: serde_json::Error) -> Fault {
-    Fault::new(
-        ErrorCode::VersionSkew,
-        format!("the answer of the leader is not understood: {error}"),
-    )
-}
-
-/// Another member did not answer: what it was asked may have happened.
-fn unreachable(host: &str, reason: &str) -> Fault {
-    Fault::new(ErrorCode::NodeUnreachable, format!("{host}: {reason}"))
-        .with("host", host)
-        .with("outcome", "unknown")
 }
 
 /// What a hub is made of.
@@ -300,17 +253,6 @@ impl Hub {
         }
     }
 
-    /// A command that another member hands over.
-    pub(crate) fn forwarded(&self, from: &NodeId, data: Vec<u8>, answer: oneshot::Sender<Written>) {
-        let steps = {
-            let mut inner = self.inner.borrow_mut();
-            let ticket = inner.ticket();
-            inner.waiting.insert(ticket, answer);
-            inner.member.forwarded(from, ticket, data)
-        };
-        self.run(steps);
-    }
-
     /// A read that must see everything acknowledged before it; `forwarded` by another member that
     /// takes this one for the leader.
     pub(crate) fn read(&self, forwarded: bool, answer: oneshot::Sender<Result<u64, Fault>>) {
@@ -327,39 +269,6 @@ impl Hub {
         self.run(steps);
     }
 
-    /// A probe of another member; gives what this one has to say.
-    pub(crate) fn heard(&self, from: NodeId, word: Word) -> Word {
-        let inner = self.inner.borrow();
-        let input = jaco_liveness_core::Input::Heard { from, word };
-        push_to(inner.links.liveness.as_ref(), input);
-        let applied_index = inner.member.state().applied_index;
-        Word { applied_index, ..inner.word.clone() }
-    }
-
-    /// Takes a snapshot of the leader in; `installed` is told once it is durable and shown.
-    pub(crate) fn install(
-        &self,
-        message: Box<jaco_raft_core::eraftpb::Message>,
-        installed: oneshot::Sender<bool>,
-    ) {
-        let index = message.get_snapshot().get_metadata().index;
-        let is_intact = jaco_wire::verify_snapshot(&message.get_snapshot().data).is_ok();
-        let mut inner = self.inner.borrow_mut();
-        if !is_intact {
-            tracing::warn!(index, "snapshot of a peer is damaged");
-            // The sender of a snapshot that is not installed tries again.
-            let _ = installed.send(false);
-            return;
-        }
-        let is_known = inner.member.state().applied_index >= index;
-        if is_known {
-            let _ = installed.send(true);
-        } else {
-            inner.installing.push((index, installed));
-        }
-        push_to(inner.links.raft.as_ref(), jaco_raft_core::Input::PeerMessage(message));
-    }
-
     /// Opens the way to the other members.
     pub(crate) fn connect(&self, peers: Peers) {
         let mut inner = self.inner.borrow_mut();
@@ -368,18 +277,6 @@ impl Hub {
         }
         inner.boards.peers.send_replace(Some(peers.clone()));
         inner.peers = Some(peers);
-    }
-
-    /// Says to members that this node is there, so that they need not find out by trying.
-    pub(crate) fn greet(&self, nodes: Vec<NodeId>) {
-        for node in nodes {
-            let hub = self.clone();
-            actix::spawn(async move {
-                let word = Word::default().encode();
-                // One that does not answer finds out later.
-                drop(hub.call(&node, Method::Ping, word, FORWARD_LIMIT).await);
-            });
-        }
     }
 
     /// The way to the other members, if it is open.
@@ -407,23 +304,6 @@ impl Hub {
     /// Why a command cannot be written now.
     pub(crate) fn leaderless(&self) -> Fault {
         Fault::new(ErrorCode::NoLeader, "an election is under way").with("retry_after", 1)
-    }
-
-    /// Calls another member.
-    pub(crate) async fn call(
-        &self,
-        node: &NodeId,
-        method: Method,
-        payload: Vec<u8>,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Fault> {
-        let host = self.state().nodes.get(node).map(|node| node.name.to_string());
-        let host = host.unwrap_or_else(|| node.to_string());
-        let Some(peers) = self.peers() else { return Err(unreachable(&host, "no network")) };
-        peers.call(node, method, payload, limit).await.map_err(|error| match error {
-            CallError::Refused(text) => decode_fault(&text),
-            other => unreachable(&host, &other.to_string()),
-        })
     }
 
     /// Hands leadership over if this member has it; before a planned stop.
@@ -480,54 +360,6 @@ impl Hub {
         }
     }
 
-    /// Hands a command to the leader.
-    fn forward(&self, op: OpId, to: NodeId, data: Vec<u8>) {
-        let hub = self.clone();
-        actix::spawn(async move {
-            let answered = hub.call(&to, Method::Forward, data, FORWARD_LIMIT).await;
-            let outcome = answered.and_then(|bytes| {
-                let answer: ForwardReply = serde_json::from_slice(&bytes).map_err(unclear)?;
-                Ok((answer.index, answer.result))
-            });
-            let steps = hub.inner.borrow_mut().member.forward_answered(op, outcome);
-            hub.run(steps);
-        });
-    }
-
-    fn ask_read(&self, op: OpId, to: NodeId) {
-        let hub = self.clone();
-        actix::spawn(async move {
-            let answered = hub.call(&to, Method::ReadIndex, Vec::new(), READ_LIMIT).await;
-            let result = answered.and_then(|bytes| serde_json::from_slice(&bytes).map_err(unclear));
-            let now = hub.now();
-            let steps = hub.inner.borrow_mut().member.read_answered(now, op, result);
-            hub.run(steps);
-        });
-    }
-
-    fn probe(&self, op: OpId, to: NodeId, word: Word) {
-        let hub = self.clone();
-        self.inner.borrow_mut().word = word.clone();
-        actix::spawn(async move {
-            let answered = hub.call(&to, Method::Ping, word.encode(), PROBE_LIMIT).await;
-            let answered = answered.ok().and_then(|bytes| Word::decode(&bytes).ok());
-            let input = match answered {
-                Some(word) => jaco_liveness_core::Input::Answered { op, word },
-                None => jaco_liveness_core::Input::Failed { op },
-            };
-            push_to(hub.inner.borrow().links.liveness.as_ref(), input);
-        });
-    }
-
-    fn tell_removed(&self, node: NodeId) {
-        let hub = self.clone();
-        actix::spawn(async move {
-            if let Err(fault) = hub.call(&node, Method::Removed, Vec::new(), READ_LIMIT).await {
-                tracing::info!(%node, %fault, "removed node does not know it");
-            }
-        });
-    }
-
     /// Keeps one timer, for the member's deadline.
     fn arm(&self) {
         let (at, wait) = {
@@ -566,29 +398,6 @@ impl Hub {
     }
 }
 
-/// Shows a new state to all watchers and mirrors the audit log to the log stream.
-fn publish(boards: &Boards, state: Arc<State>, events: &[jaco_model::event::Event]) {
-    use jaco_model::event::Event;
-    for event in events {
-        match event {
-            Event::Audited(line) => {
-                tracing::info!(
-                    target: "audit",
-                    kind = line.kind, identity = %line.identity, index = line.raft_index,
-                    payload = ?line.payload, "audit event"
-                );
-            }
-            Event::InstanceChanged { id, from, to } => {
-                let from = from.map_or("new", |state| state.as_str());
-                tracing::info!(instance = %id, from, to = to.as_str(), "instance changed");
-            }
-            Event::Dropped { fault } => tracing::debug!(%fault, "part of a command dropped"),
-            Event::ClusterChanged | Event::NodeChanged(_) | Event::DeploymentChanged(_) => {}
-        }
-    }
-    boards.state.send_replace(state);
-}
-
 fn push_to<I: fmt::Debug + Send + 'static>(link: Option<&Recipient<Deliver<I>>>, input: I) {
     match link {
         Some(link) => push(link, input),
@@ -611,61 +420,6 @@ pub(crate) fn push<I: Send + 'static>(link: &Recipient<Deliver<I>>, input: I) {
         Err(actix::dev::SendError::Closed(_)) => {
             tracing::debug!("input for a shell that has stopped");
         }
-    }
-}
-
-/// Performs the effects of the raft core.
-pub(crate) struct RaftDriver(pub(crate) Hub);
-
-impl Perform<jaco_raft_core::Effect> for RaftDriver {
-    fn perform(&mut self, effect: jaco_raft_core::Effect) -> Result<(), Broken> {
-        let now = self.0.now();
-        let restored = match &effect {
-            jaco_raft_core::Effect::Restore { at, .. } => Some(at.index),
-            _ => None,
-        };
-        let steps = self.0.inner.borrow_mut().member.from_raft(now, effect);
-        self.0.run(steps);
-        if let Some(index) = restored {
-            self.0.inner.borrow_mut().installed(index);
-        }
-        self.0.broken()
-    }
-}
-
-/// Performs the effects of the scheduler.
-pub(crate) struct SchedulerDriver(pub(crate) Hub);
-
-impl Perform<jaco_scheduler::Effect> for SchedulerDriver {
-    fn perform(&mut self, effect: jaco_scheduler::Effect) -> Result<(), Broken> {
-        let now = self.0.now();
-        let steps = self.0.inner.borrow_mut().member.from_scheduler(now, effect);
-        self.0.run(steps);
-        Ok(())
-    }
-}
-
-/// Performs the effects of the runtime core.
-pub(crate) struct RuntimeDriver(pub(crate) Hub);
-
-impl Perform<jaco_runtime_core::Effect> for RuntimeDriver {
-    fn perform(&mut self, effect: jaco_runtime_core::Effect) -> Result<(), Broken> {
-        let now = self.0.now();
-        let steps = self.0.inner.borrow_mut().member.from_runtime(now, effect);
-        self.0.run(steps);
-        Ok(())
-    }
-}
-
-/// Performs the effects of the liveness core.
-pub(crate) struct LivenessDriver(pub(crate) Hub);
-
-impl Perform<jaco_liveness_core::Effect> for LivenessDriver {
-    fn perform(&mut self, effect: jaco_liveness_core::Effect) -> Result<(), Broken> {
-        let now = self.0.now();
-        let steps = self.0.inner.borrow_mut().member.from_liveness(now, effect);
-        self.0.run(steps);
-        Ok(())
     }
 }
 

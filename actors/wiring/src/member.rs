@@ -123,6 +123,9 @@ impl Member {
         let mut steps = vec![
             deliver(Delivery::Scheduler(jaco_scheduler::Input::Leadership(self.leads))),
             deliver(Delivery::Liveness(jaco_liveness_core::Input::Leadership(self.leads))),
+            deliver(Delivery::Liveness(jaco_liveness_core::Input::Applied(
+                self.state.applied_index,
+            ))),
         ];
         steps.extend(self.publish(vec![Event::ClusterChanged]));
         if !self.state.nodes.is_empty() {
@@ -278,6 +281,10 @@ impl Member {
         } else {
             // What is replayed was news in an earlier life; it is shown once, as a whole.
             steps.extend(self.settle_catch_up());
+        }
+        if self.state.nodes.len() > 1 {
+            let index = self.state.applied_index;
+            steps.push(deliver(Delivery::Liveness(jaco_liveness_core::Input::Applied(index))));
         }
         // Whoever asked sees the new state before the answer.
         steps.append(&mut answers);
