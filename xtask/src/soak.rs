@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use argh::FromArgs;
-use jaco_it::{Bounds, storm, with_cluster};
+use jaco_it::{Bounds, storm, with_node};
 
 /// kill -9 the daemon at random moments while changes run, and check that nothing is lost.
 #[derive(Debug, FromArgs)]
@@ -26,7 +26,7 @@ impl Soak {
     pub(crate) fn run(self) -> Result<ExitCode> {
         jaco_lab::ensure_tools()?;
         let length = Duration::from_secs(60 * self.minutes);
-        with_cluster("soak", |cluster| {
+        with_node("soak", |cluster| {
             let bounds = Bounds { kills: self.kills, length, seed: self.seed };
             println!("{}", storm(cluster, bounds)?.json());
             Ok(())

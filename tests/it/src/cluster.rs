@@ -1,302 +1,278 @@
-//! One host, one daemon, one engine.
+//! A lab of hosts with a daemon each, some or all of them members of one cluster.
+//!
+//! Nodes are counted from 0; the host of node 0 is `node-1`.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use jaco_lab::{
-    Artifact, Daemon, Engine, Host, Lab, LabOptions, build_binary, probe_binary, until,
-};
+use anyhow::{Context, Result, ensure};
+use jaco_lab::{Artifact, Lab, LabOptions, build_binary, probe_binary, until};
 use serde_json::Value;
 
 use crate::container::Container;
+use crate::node::{IMAGE, Node, Programs, row_of};
 use crate::pause::pause;
 use crate::run::Run;
 
-/// The image that every test service runs.
-pub const IMAGE: &str = "jaco-probe:dev";
+/// Longest time until members agree on what they are; elections and lost nodes take seconds.
+const AGREE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Longest time until the node takes work.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two looks at all members.
+const LOOK: Duration = Duration::from_millis(50);
 
-/// How long nothing is written to a log that has settled: reports wait a second for company.
-const QUIET: Duration = Duration::from_millis(1_500);
+/// Port of the API for nodes that join.
+const API_PORT: u16 = 7000;
 
-/// How many such times are given to settle.
-const QUIET_TRIES: usize = 10;
-
-/// Lines of the daemon's log that a failure shows.
-const LOG_LINES: usize = 60;
-
-/// A cluster of one node.
+/// Hosts of one lab, each with a daemon.
 #[derive(Debug)]
 pub struct Cluster {
-    // Dropped before the lab, so that the daemon ends first.
-    daemon: Daemon,
+    // Dropped before the lab, so that the daemons end first.
+    nodes: Vec<Node>,
     lab: Lab,
-    probe: PathBuf,
-    jaco: PathBuf,
 }
 
-/// Who calls `jaco` on the host.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    host: Host,
-    jaco: PathBuf,
-    socket: PathBuf,
-}
-
-impl Caller {
-    /// A `jaco` command on the host.
-    #[must_use]
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.host.command(&self.jaco);
-        command.args(args).env("JACO_SOCKET", &self.socket).env_remove("JACO_OUTPUT");
-        command
-    }
-}
-
-/// Runs a test on a cluster of its own, and shows the end of the daemon's log when it fails.
+/// Runs a test on a node that is a cluster of its own, and shows the end of the daemon's log when
+/// it fails.
 ///
 /// # Errors
 /// Those of the test, or when the cluster does not come up or does not go without a trace.
-pub fn with_cluster(name: &str, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    let mut cluster = Cluster::up(name)?;
-    test(&mut cluster).with_context(|| cluster.log_tail())?;
+pub fn with_node(name: &str, test: impl FnOnce(&mut Node) -> Result<()>) -> Result<()> {
+    with_cluster(name, 1, 1, |cluster| test(cluster.node_mut(0)))
+}
+
+/// Runs a test on so many hosts, of which the first `members` are one cluster, and shows the end
+/// of each daemon's log when it fails.
+///
+/// # Errors
+/// Those of the test, or when the cluster does not come up or does not go without a trace.
+pub fn with_cluster(
+    name: &str,
+    hosts: u8,
+    members: usize,
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
+    let mut cluster = Cluster::up(name, hosts, members)?;
+    let formed = cluster.form(name, members);
+    formed.and_then(|()| test(&mut cluster)).with_context(|| cluster.log_tails())?;
     cluster.down()
 }
 
 impl Cluster {
-    /// A lab with one host, a daemon on it, and a cluster that takes work.
-    ///
-    /// # Errors
-    /// When any of it does not start.
-    pub fn up(name: &str) -> Result<Cluster> {
-        let jaco = match std::env::var_os("JACO_TEST_BIN") {
-            Some(path) => path.into(),
-            None => {
-                let artifact = Artifact { package: "jaco", is_static: false, is_release: false };
-                build_binary(artifact)?
-            }
-        };
-        let probe = probe_binary()?;
-        let lab = Lab::up(LabOptions::new(name, 1))?;
-        let host = lab.hosts().first().context("a lab without hosts")?;
-        host.import_probe(&probe, IMAGE)?;
-        let daemon = Daemon::start(host, &jaco)?;
-        let cluster = Cluster { daemon, lab, probe, jaco };
-        cluster.ok(&["cluster", "init", "--name", name])?;
-        cluster.wait_until_ready()?;
-        Ok(cluster)
+    /// A lab with a daemon on each host; no member yet.
+    fn up(name: &str, hosts: u8, members: usize) -> Result<Cluster> {
+        ensure!(members <= usize::from(hosts), "{members} members on {hosts} hosts");
+        let programs = Programs { jaco: jaco_binary()?, probe: probe_binary()? };
+        let lab = Lab::up(LabOptions::new(name, hosts))?;
+        lab.import_probe_everywhere(&programs.probe, IMAGE)?;
+        let nodes = lab.hosts().iter().map(|host| Node::start(host, &programs));
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
+        Ok(Cluster { nodes, lab })
+    }
+
+    fn form(&mut self, name: &str, members: usize) -> Result<()> {
+        if members == 0 {
+            return Ok(());
+        }
+        self.node(0).init(name)?;
+        (1..members).try_for_each(|node| self.join(node, 0))?;
+        self.healthy(&(0..members).collect::<Vec<_>>()).map(drop)
     }
 
     /// Removes everything.
     ///
     /// # Errors
-    /// When the daemon does not end or something stays.
+    /// When a daemon does not end or something stays.
     pub fn down(mut self) -> Result<()> {
-        self.daemon.stop()?;
+        self.nodes.iter_mut().try_for_each(|node| node.daemon().stop())?;
         self.lab.down()
     }
 
-    /// Waits until the node takes work.
+    /// A node.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[must_use]
+    pub fn node(&self, node: usize) -> &Node {
+        &self.nodes[node]
+    }
+
+    /// A node whose daemon is to be ended or started.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn node_mut(&mut self, node: usize) -> &mut Node {
+        &mut self.nodes[node]
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The hosts, and what breaks between them.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// Where a node takes newcomers.
+    #[must_use]
+    pub fn door(&self, node: usize) -> String {
+        format!("{}:{API_PORT}", self.node(node).host().address())
+    }
+
+    /// A join token, made by a member.
     ///
     /// # Errors
-    /// When it does not in time.
-    pub fn wait_until_ready(&self) -> Result<()> {
-        until("the node to be ready", READY_LIMIT, || {
-            let view = self.api().get("/v1/cluster").ok();
-            Ok(view.filter(|view| view["nodes"][0]["status"] == "ready").map(drop))
-        })
+    /// When it makes none.
+    pub fn token(&self, member: usize) -> Result<String> {
+        let issued = self.node(member).ok(&["node", "issue-join-token"])?;
+        Ok(issued["token"].as_str().context("no token")?.to_owned())
     }
 
-    /// The only host.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.lab.hosts()[0]
+    /// Joins a node through a member, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become a member.
+    pub fn join(&self, node: usize, through: usize) -> Result<()> {
+        let token = self.token(through)?;
+        self.join_with(node, through, &token)?.exits(0).map(drop)
     }
 
-    /// The daemon, to be killed and started again.
-    pub fn daemon(&mut self) -> &mut Daemon {
-        &mut self.daemon
-    }
-
-    /// The API of the host's engine.
-    #[must_use]
-    pub fn engine(&self) -> Engine {
-        self.host().engine()
-    }
-
-    /// The product's API on its unix socket.
-    #[must_use]
-    pub fn api(&self) -> Engine {
-        Engine::new(self.daemon.socket())
-    }
-
-    /// A user's side of the cluster, which stays while the daemon comes and goes.
-    #[must_use]
-    pub fn caller(&self) -> Caller {
-        let (host, jaco) = (self.host().clone(), self.jaco.clone());
-        Caller { host, jaco, socket: self.daemon.socket() }
-    }
-
-    /// A `jaco` command on the host.
-    #[must_use]
-    pub fn command(&self, args: &[&str]) -> Command {
-        self.caller().command(args)
-    }
-
-    /// Runs `jaco`.
+    /// `node join -o json`, whatever comes of it.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn jaco(&self, args: &[&str]) -> Result<Run> {
-        Run::of(&mut self.command(args))
+    pub fn join_with(&self, node: usize, through: usize, token: &str) -> Result<Run> {
+        self.node(node).json(&["node", "join", "--peer", &self.door(through), "--token", token])
     }
 
-    /// Runs `jaco … -o json`, whatever comes of it.
+    /// Removes a member through another one, and starts its daemon again once it has ended.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn json(&self, args: &[&str]) -> Result<Run> {
-        self.jaco(&[&["-o", "json"], args].concat())
+    /// When it is not removed, or its daemon does not end by itself.
+    pub fn remove(&mut self, node: usize, through: usize) -> Result<()> {
+        let name = self.node(node).name().to_owned();
+        self.node(through).ok(&["node", "remove", &name])?;
+        self.node_mut(node).starts_over()
     }
 
-    /// The answer of `jaco … -o json`, which must succeed.
-    ///
-    /// # Errors
-    /// When it does not, or prints no JSON.
-    pub fn ok(&self, args: &[&str]) -> Result<Value> {
-        self.json(args)?.exits(0)?.json()
+    /// The leader on which all these nodes agree, which is one of them; `None` when they do not.
+    #[must_use]
+    pub fn agreed_leader(&self, among: &[usize]) -> Option<usize> {
+        let views = among.iter().map(|node| self.node(*node).view().ok());
+        self.leader_of(among, &views.collect::<Option<Vec<_>>>()?)
     }
 
-    /// The error of `jaco … -o json`, which must end with `code` and print no data.
-    ///
-    /// # Errors
-    /// When it ends otherwise.
-    pub fn fails(&self, code: i32, args: &[&str]) -> Result<Value> {
-        let run = self.json(args)?.exits(code)?;
-        ensure!(run.stdout.is_empty(), "{} printed data: {}", run.words, run.stdout);
-        run.error()
+    fn leader_of(&self, among: &[usize], views: &[Value]) -> Option<usize> {
+        let named = views.first()?["leader"].as_str()?;
+        let is_agreed = views.iter().all(|view| view["leader"] == named);
+        among.iter().copied().find(|node| is_agreed && self.node(*node).name() == named)
     }
 
-    /// The containers of a deployment.
+    /// Waits until these nodes follow one of them.
     ///
     /// # Errors
-    /// When the engine does not answer.
-    pub fn containers(&self, deployment: &str) -> Result<Vec<Container>> {
-        Container::of_deployment(&self.engine(), deployment)
+    /// When they do not in time.
+    pub fn leader(&self, among: &[usize]) -> Result<usize> {
+        self.look("a leader", among, |cluster| cluster.agreed_leader(among))
     }
 
-    /// The only container of a service.
+    /// Waits until exactly these nodes are members, all are ready, the right number votes, and
+    /// each of them sees the same of all that; gives the leader.
     ///
     /// # Errors
-    /// When there is none or another one.
-    pub fn container(&self, deployment: &str, service: &str) -> Result<Container> {
-        let mut found = self.containers(deployment)?;
-        found.retain(|container| container.service == service);
-        match <[Container; 1]>::try_from(found) {
-            Ok([container]) => Ok(container),
-            Err(found) => bail!("{deployment}/{service}: {found:?}"),
-        }
+    /// When it does not become so in time.
+    pub fn healthy(&self, members: &[usize]) -> Result<usize> {
+        self.look("a healthy cluster", members, |cluster| cluster.healthy_leader(members))
     }
 
-    /// The row of one replica in `GET /v1/replicas`, newest generation.
-    ///
-    /// # Errors
-    /// When the daemon does not answer.
-    pub fn replica(&self, id: &str) -> Result<Option<Value>> {
-        let rows = self.api().get("/v1/replicas")?;
-        let rows = rows.as_array().cloned().unwrap_or_default();
-        let rows = rows.into_iter().filter(|row| row["id"] == id);
-        Ok(rows.max_by_key(|row| row["generation"].as_u64()))
+    fn healthy_leader(&self, members: &[usize]) -> Option<usize> {
+        let views = members.iter().map(|node| self.node(*node).view().ok());
+        let views = views.collect::<Option<Vec<_>>>()?;
+        let is_well = |view: &Value| {
+            let rows = view["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+            let votes = rows.iter().filter(|row| row["suffrage"] == "voter").count();
+            let ready = |node: &usize| {
+                let row = row_of(view, self.node(*node).name());
+                row["status"] == "ready" && row["conditions"].is_null()
+            };
+            rows.len() == members.len()
+                && votes == voters_of(members.len())
+                && members.iter().all(ready)
+                && view["raft_index"] == views[0]["raft_index"]
+        };
+        views.iter().all(is_well).then(|| self.leader_of(members, &views))?
     }
 
-    /// Waits for a replica's row to satisfy a condition.
-    ///
-    /// # Errors
-    /// When it does not in time; the message holds the row seen last.
-    pub fn replica_until(
+    /// Looks until there is something, and shows what these nodes see when there is nothing.
+    fn look<T>(
         &self,
-        id: &str,
-        limit: Duration,
-        is_met: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
-        let mut last = None;
-        until("a replica's state", limit, || {
-            last = self.replica(id)?;
-            Ok(last.clone().filter(&is_met))
-        })
-        .with_context(|| format!("{id}: {last:?}"))
-    }
-
-    /// The index of the last log entry.
-    ///
-    /// # Errors
-    /// When the daemon does not answer.
-    pub fn raft_index(&self) -> Result<u64> {
-        let view = self.api().get("/v1/cluster")?;
-        view["raft_index"].as_u64().context("no raft_index")
-    }
-
-    /// The index of the last log entry, once nothing was written for a second.
-    ///
-    /// # Errors
-    /// When something is written all the time.
-    pub fn settled_index(&self) -> Result<u64> {
-        let mut index = self.raft_index()?;
-        for _ in 0..QUIET_TRIES {
-            pause(QUIET);
-            let now = self.raft_index()?;
-            if now == index {
-                return Ok(index);
+        what: &str,
+        among: &[usize],
+        mut look: impl FnMut(&Cluster) -> Option<T>,
+    ) -> Result<T> {
+        until(what, AGREE_LIMIT, || {
+            let found = look(self);
+            if found.is_none() {
+                pause(LOOK);
             }
-            index = now;
+            Ok(found)
+        })
+        .with_context(|| {
+            let seen = |node: &usize| match self.node(*node).view() {
+                Ok(view) => format!("{} sees {}", self.node(*node).name(), digest(&view)),
+                Err(error) => format!("{}: {error:#}", self.node(*node).name()),
+            };
+            among.iter().map(seen).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// The containers of a deployment on all hosts, each with its node.
+    ///
+    /// # Errors
+    /// When an engine does not answer.
+    pub fn containers(&self, deployment: &str) -> Result<Vec<(usize, Container)>> {
+        let mut all = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            all.extend(node.containers(deployment)?.into_iter().map(|one| (index, one)));
         }
-        bail!("entries are written all the time; the last index is {index}")
+        Ok(all)
     }
 
-    /// Asks a container with a GET from inside the host.
-    ///
-    /// # Errors
-    /// When the answer is no success.
-    pub fn get(&self, url: &str) -> Result<String> {
-        let mut command = self.host().command(&self.probe);
-        Ok(Run::of(command.args(["client", "get", url]))?.exits(0)?.stdout)
+    /// The ends of all logs.
+    fn log_tails(&self) -> String {
+        self.nodes.iter().map(Node::log_tail).collect()
     }
+}
 
-    /// Posts to a published port of the host, from outside it.
-    ///
-    /// # Errors
-    /// When nobody listens there; the answer of the service does not matter.
-    pub fn post(&self, port: u16, path: &str) -> Result<()> {
-        let mut stream = TcpStream::connect((self.host().address(), port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let head = "HTTP/1.1\r\nHost: probe\r\nConnection: close\r\nContent-Length: 0";
-        write!(stream, "POST {path} {head}\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(())
+/// What is to be tested: from `JACO_TEST_BIN`, which `cargo xtask test` sets, or built now.
+fn jaco_binary() -> Result<PathBuf> {
+    match std::env::var_os("JACO_TEST_BIN") {
+        Some(path) => Ok(path.into()),
+        None => build_binary(Artifact { package: "jaco", is_static: false, is_release: false }),
     }
+}
 
-    /// Runs the probe inside a container and gives its exit code and output.
-    ///
-    /// # Errors
-    /// When docker cannot be started.
-    pub fn exec(&self, container: &str, args: &[&str]) -> Result<Run> {
-        Run::of(&mut self.host().docker([&["exec", container, "/probe"], args].concat()))
+/// How many of so many members vote.
+#[must_use]
+pub fn voters_of(members: usize) -> usize {
+    match members {
+        0 => 0,
+        1..=2 => 1,
+        3..=4 => 3,
+        5..=6 => 5,
+        _ => 7,
     }
+}
 
-    /// The end of the daemon's log.
-    #[must_use]
-    pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.daemon.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
-        format!("the daemon's log ended with:\n{}\n", tail.join("\n"))
-    }
+/// The part of a view that members must agree on, on one line.
+fn digest(view: &Value) -> String {
+    let rows = view["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let row = |row: &Value| {
+        format!("{} {} {} {}", row["hostname"], row["status"], row["suffrage"], row["conditions"])
+    };
+    let rows = rows.iter().map(row).collect::<Vec<_>>().join(", ");
+    format!("leader {}, index {}: {rows}", view["leader"], view["raft_index"])
 }

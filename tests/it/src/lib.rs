@@ -1,4 +1,4 @@
-//! A node under test: a lab host with its own Docker Engine, a jacod on it, and the command line.
+//! Nodes under test: lab hosts with their own Docker Engine, a jacod on each, and the command line.
 //!
 //! Nothing of the product is linked in. What it did is read from the engine and from the output of
 //! `jaco -o json`, so that a mistake cannot hide in types that both sides share.
@@ -8,6 +8,7 @@
 mod cluster;
 mod container;
 mod load;
+mod node;
 mod pause;
 mod random;
 mod run;
@@ -15,9 +16,10 @@ mod shape;
 mod stack;
 mod storm;
 
-pub use cluster::{Caller, Cluster, IMAGE, with_cluster};
+pub use cluster::{Cluster, voters_of, with_cluster, with_node};
 pub use container::Container;
 pub use load::{Client, Watch};
+pub use node::{Caller, IMAGE, Node, row_of};
 pub use pause::pause;
 pub use random::Random;
 pub use run::Run;

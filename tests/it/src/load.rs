@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::cluster::{Cluster, IMAGE};
 use crate::container::Container;
+use crate::node::{IMAGE, Node};
 use crate::pause::pause;
 use crate::run::Run;
 
@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A container, foreign to the product, that asks a service by its name 50 times a second.
 #[derive(Debug)]
 pub struct Client<'a> {
-    cluster: &'a Cluster,
+    node: &'a Node,
     name: String,
 }
 
@@ -27,16 +27,16 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// When the network is not there or the container does not start.
-    pub fn start(cluster: &'a Cluster, deployment: &str, service: &str) -> Result<Client<'a>> {
+    pub fn start(node: &'a Node, deployment: &str, service: &str) -> Result<Client<'a>> {
         let filter = format!("name=jaco_{deployment}_");
-        let networks = docker(cluster, &["network", "ls", "--quiet", "--filter", &filter])?;
+        let networks = docker(node, &["network", "ls", "--quiet", "--filter", &filter])?;
         let network = networks.lines().next().context("the stack has no network")?;
         let name = format!("client-{deployment}");
         let peer = format!("PROBE_PEER=http://{service}:8080/");
         let run = ["run", "--detach", "--name", &name, "--network", network];
         let env = ["--env", &peer, "--env", "PROBE_EVERY_MS=20", IMAGE, "worker"];
-        docker(cluster, &[&run[..], &env[..]].concat())?;
-        Ok(Client { cluster, name })
+        docker(node, &[&run[..], &env[..]].concat())?;
+        Ok(Client { node, name })
     }
 
     /// Ends the client: how many answers it got, and every line about a request that failed.
@@ -44,8 +44,8 @@ impl<'a> Client<'a> {
     /// # Errors
     /// When its container cannot be read or removed.
     pub fn stop(self) -> Result<(usize, Vec<String>)> {
-        let log = docker(self.cluster, &["logs", &self.name])?;
-        docker(self.cluster, &["rm", "--force", &self.name])?;
+        let log = docker(self.node, &["logs", &self.name])?;
+        docker(self.node, &["rm", "--force", &self.name])?;
         let (good, bad): (Vec<&str>, Vec<&str>) = log
             .lines()
             .filter(|line| line.starts_with("tick "))
@@ -54,8 +54,8 @@ impl<'a> Client<'a> {
     }
 }
 
-fn docker(cluster: &Cluster, args: &[&str]) -> Result<String> {
-    Ok(Run::of(&mut cluster.host().docker(args))?.exits(0)?.stdout)
+fn docker(node: &Node, args: &[&str]) -> Result<String> {
+    Ok(Run::of(&mut node.host().docker(args))?.exits(0)?.stdout)
 }
 
 /// What the watch saw of a service.
@@ -75,14 +75,14 @@ impl Watch {
     /// # Errors
     /// Those of `work`, or when the engine does not answer.
     pub fn during<T>(
-        cluster: &Cluster,
+        node: &Node,
         deployment: &str,
         service: &str,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(Watch, T)> {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let watcher = scope.spawn(|| Watch::until(cluster, deployment, service, &done));
+            let watcher = scope.spawn(|| Watch::until(node, deployment, service, &done));
             let worked = work();
             done.store(true, Ordering::Relaxed);
             let watch = watcher.join().map_err(|_| anyhow!("the watch panicked"))??;
@@ -91,7 +91,7 @@ impl Watch {
         })
     }
 
-    fn until(c: &Cluster, deployment: &str, service: &str, done: &AtomicBool) -> Result<Watch> {
+    fn until(c: &Node, deployment: &str, service: &str, done: &AtomicBool) -> Result<Watch> {
         let engine = c.engine();
         let mut watch = Watch { lowest: usize::MAX, highest: 0, looks: 0 };
         while !done.load(Ordering::Relaxed) {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster::IMAGE;
+use crate::node::IMAGE;
 
 /// A directory with a `compose.yaml`, removed at the end.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use jaco_lab::{Engine, until};
 use serde_json::{Value, json};
 
-use crate::cluster::{Caller, Cluster};
 use crate::container::Container;
+use crate::node::{Caller, Node};
 use crate::pause::pause;
 use crate::random::Random;
 use crate::run::Run;
@@ -29,7 +29,7 @@ const STEADY_REPLICAS: usize = 2;
 const KEPT: u64 = 10;
 /// Longest life of a daemon, from its start on.
 const LIFE_MS_MAX: u64 = 900;
-/// Longest time from the last kill to a settled cluster.
+/// Longest time from the last kill to a settled node.
 const SETTLE: &str = "120s";
 /// Longest time until replaced containers have been drained and are gone.
 const LEAVE: Duration = Duration::from_secs(60);
@@ -97,20 +97,20 @@ impl Summary {
 ///
 /// # Errors
 /// The first promise that was broken; the message holds the seed.
-pub fn storm(cluster: &mut Cluster, bounds: Bounds) -> Result<Summary> {
+pub fn storm(node: &mut Node, bounds: Bounds) -> Result<Summary> {
     let seed = bounds.seed;
-    run(cluster, bounds).with_context(|| format!("storm with seed {seed}"))
+    run(node, bounds).with_context(|| format!("storm with seed {seed}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a storm is bounded in real time")]
-fn run(cluster: &mut Cluster, bounds: Bounds) -> Result<Summary> {
+fn run(node: &mut Node, bounds: Bounds) -> Result<Summary> {
     let start = Instant::now();
     let steady = json!({ "deploy": { "replicas": STEADY_REPLICAS } });
     let steady = Stack::new(STEADY, json!({ "services": { "web": probe(steady) } }))?;
-    cluster.ok(&["apply", &steady.path()])?;
-    let untouched = started(cluster)?;
-    let user = User::new(cluster.caller(), cluster.api())?;
-    let (engine, done) = (cluster.engine(), AtomicBool::new(false));
+    node.ok(&["apply", &steady.path()])?;
+    let untouched = started(node)?;
+    let user = User::new(node.caller(), node.api())?;
+    let (engine, done) = (node.engine(), AtomicBool::new(false));
     let mut random = Random::new(bounds.seed);
     let mut summary = Summary { seed: bounds.seed, ..Summary::default() };
     let (mut book, seen) = thread::scope(|scope| {
@@ -122,18 +122,18 @@ fn run(cluster: &mut Cluster, bounds: Bounds) -> Result<Summary> {
             if watch.is_finished() || user.is_finished() {
                 break;
             }
-            killed = kill(cluster, &mut random, &mut summary);
+            killed = kill(node, &mut random, &mut summary);
         }
         done.store(true, Ordering::Relaxed);
         let seen = watch.join().map_err(|_| anyhow!("the watch panicked"))??;
         let book = user.join().map_err(|_| anyhow!("the user panicked"))??;
         killed.map(|()| (book, seen))
     })?;
-    cluster.daemon().start_again()?;
-    cluster.wait_until_ready()?;
-    nothing_is_lost(cluster, &mut book)?;
-    settled(cluster, &book)?;
-    ensure!(started(cluster)? == untouched, "the steady deployment was touched");
+    node.daemon().start_again()?;
+    node.wait_until_ready()?;
+    nothing_is_lost(node, &mut book)?;
+    settled(node, &book)?;
+    ensure!(started(node)? == untouched, "the steady deployment was touched");
     summary.applies = (book.applied.len(), book.unknown_applies);
     summary.scales = (book.scales, book.unknown_scales);
     summary.checked = book.found.len();
@@ -143,15 +143,15 @@ fn run(cluster: &mut Cluster, bounds: Bounds) -> Result<Summary> {
 }
 
 /// One life of the daemon: start, some time, kill.
-fn kill(cluster: &mut Cluster, random: &mut Random, summary: &mut Summary) -> Result<()> {
-    if cluster.daemon().pid().is_none() {
-        cluster.daemon().spawn()?;
+fn kill(node: &mut Node, random: &mut Random, summary: &mut Summary) -> Result<()> {
+    if node.daemon().pid().is_none() {
+        node.daemon().spawn()?;
     }
     // Two lives in three get far enough to answer; the others end while they start.
     let wait = if random.below(3) == 0 { random.below(100) } else { random.below(LIFE_MS_MAX) };
     pause(Duration::from_millis(wait));
-    summary.early_kills += u32::from(cluster.api().get("/v1/cluster").is_err());
-    cluster.daemon().kill()?;
+    summary.early_kills += u32::from(node.api().get("/v1/cluster").is_err());
+    node.daemon().kill()?;
     summary.kills += 1;
     Ok(())
 }
@@ -296,24 +296,24 @@ fn watch(engine: &Engine, done: &AtomicBool) -> Result<(usize, usize)> {
 }
 
 /// Ids and start times of the deployment that nobody changes.
-fn started(cluster: &Cluster) -> Result<Vec<(Container, Value)>> {
-    let containers = cluster.containers(STEADY)?;
+fn started(node: &Node) -> Result<Vec<(Container, Value)>> {
+    let containers = node.containers(STEADY)?;
     ensure!(containers.len() == STEADY_REPLICAS, "steady: {containers:#?}");
     let with_start = |one: Container| {
-        let start = cluster.engine().inspect(&one.id)?["State"]["StartedAt"].clone();
+        let start = node.engine().inspect(&one.id)?["State"]["StartedAt"].clone();
         Ok((one, start))
     };
     containers.into_iter().map(with_start).collect()
 }
 
 /// Every acknowledged apply is in the history with what was applied.
-fn nothing_is_lost(cluster: &Cluster, book: &mut Book) -> Result<()> {
+fn nothing_is_lost(node: &Node, book: &mut Book) -> Result<()> {
     ensure!(!book.applied.is_empty(), "no apply was acknowledged");
-    let kept = revisions(&cluster.ok(&["history", BUSY])?)?;
+    let kept = revisions(&node.ok(&["history", BUSY])?)?;
     book.compare(&kept)?;
     for (&revision, mark) in book.applied.iter().filter(|(revision, _)| kept.contains(revision)) {
         let number = revision.to_string();
-        let stored = cluster.ok(&["get", "deployment", BUSY, "--revision", &number])?;
+        let stored = node.ok(&["get", "deployment", BUSY, "--revision", &number])?;
         let compose = stored["compose_yaml"].as_str().unwrap_or_default();
         let has_mark = compose.split_whitespace().any(|word| word.trim_matches('"') == mark);
         ensure!(has_mark, "revision {revision} should hold {mark}: {compose}");
@@ -322,9 +322,9 @@ fn nothing_is_lost(cluster: &Cluster, book: &mut Book) -> Result<()> {
 }
 
 /// The cluster comes to rest at what was wanted last, with exactly the wanted containers.
-fn settled(cluster: &Cluster, book: &Book) -> Result<()> {
-    cluster.ok(&["wait", BUSY, "--timeout", SETTLE])?;
-    let status = cluster.ok(&["status", BUSY])?;
+fn settled(node: &Node, book: &Book) -> Result<()> {
+    node.ok(&["wait", BUSY, "--timeout", SETTLE])?;
+    let status = node.ok(&["status", BUSY])?;
     let row = &status["deployments"][0];
     let (&last, mark) = book.applied.last_key_value().context("no apply")?;
     let revision = row["applied_revision"].as_u64().context("no revision")?;
@@ -337,15 +337,15 @@ fn settled(cluster: &Cluster, book: &Book) -> Result<()> {
     let mut containers = Vec::new();
     // Active says that the wanted ones serve; those they replaced may still be leaving.
     until("exactly the wanted containers", LEAVE, || {
-        containers = cluster.containers(BUSY)?;
+        containers = node.containers(BUSY)?;
         Ok((containers.len() as u64 == wanted).then_some(()))
     })
-    .with_context(|| format!("{wanted} wanted: {:#?}", cluster.containers(BUSY)))?;
+    .with_context(|| format!("{wanted} wanted: {:#?}", node.containers(BUSY)))?;
     let replicas: BTreeSet<&String> = containers.iter().map(|one| &one.replica).collect();
     ensure!(replicas.len() == containers.len(), "duplicates: {containers:#?}");
     for one in &containers {
         ensure!(one.is_ready(), "{one:?}");
-        let env = cluster.engine().inspect(&one.id)?["Config"]["Env"].to_string();
+        let env = node.engine().inspect(&one.id)?["Config"]["Env"].to_string();
         // Between the last acknowledged and the last attempt there may be lost answers.
         let right = revision > last || env.contains(&format!("MARK={mark}\""));
         ensure!(right, "{one:?} runs another revision than {revision}: {env}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, IMAGE, Stack, list, probe, quick_update, with_cluster};
+use jaco_it::{IMAGE, Node, Stack, list, probe, quick_update, with_node};
 use jaco_lab::until;
 use serde_json::{Value, json};
 
@@ -31,13 +31,13 @@ fn web(color: &str, more: Value) -> Value {
     json!({ "services": { "web": web } })
 }
 
-fn ids(c: &Cluster) -> Result<Vec<String>> {
+fn ids(c: &Node) -> Result<Vec<String>> {
     Ok(c.containers("shop")?.into_iter().map(|container| container.id).collect())
 }
 
 #[test]
 fn a_revision_that_does_not_work_is_rolled_back() -> Result<()> {
-    with_cluster("rollback", |c| {
+    with_node("rollback", |c| {
         let stack = Stack::new("shop", web("blue", json!({})))?;
         c.ok(&["apply", &stack.path()])?;
         let before = ids(c)?;
@@ -77,7 +77,7 @@ fn a_revision_that_does_not_work_is_rolled_back() -> Result<()> {
 
 #[test]
 fn an_image_that_is_not_there_is_named() -> Result<()> {
-    with_cluster("image", |c| {
+    with_node("image", |c| {
         let stack = Stack::new("shop", web("blue", json!({})))?;
         c.ok(&["apply", &stack.path()])?;
         let (before, index) = (ids(c)?, c.raft_index()?);
@@ -97,7 +97,7 @@ fn an_image_that_is_not_there_is_named() -> Result<()> {
 
 #[test]
 fn processes_that_end_are_treated_by_their_policy() -> Result<()> {
-    with_cluster("policy", |c| {
+    with_node("policy", |c| {
         let services = json!({
             "loop": job(100, 3, json!({})),
             "once": job(100, 7, json!({ "restart": "no" })),
@@ -130,7 +130,7 @@ fn processes_that_end_are_treated_by_their_policy() -> Result<()> {
 
 #[test]
 fn a_replica_that_turns_unhealthy_is_restarted() -> Result<()> {
-    with_cluster("sick", |c| {
+    with_node("sick", |c| {
         let web = probe(json!({ "ports": ["18080:8080"] }));
         let stack = Stack::new("shop", json!({ "services": { "web": web } }))?;
         c.ok(&["apply", &stack.path()])?;
@@ -157,7 +157,7 @@ fn a_replica_that_turns_unhealthy_is_restarted() -> Result<()> {
 
 #[test]
 fn dependencies_are_waited_for() -> Result<()> {
-    with_cluster("depends", |c| {
+    with_node("depends", |c| {
         let check = ["CMD", "/probe", "check", "http://127.0.0.1:8080/ready"];
         let database = json!({
             "environment": { "PROBE_READY_AFTER_MS": "2000" },

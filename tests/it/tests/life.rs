@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Container, Stack, has_keys, list, only, probe, with_cluster};
+use jaco_it::{Container, Node, Stack, has_keys, list, only, probe, with_node};
 use jaco_lab::until;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn shop(color: &str, replicas: u32) -> Value {
 }
 
 /// The containers of a service once there are so many; replaced ones take a moment to leave.
-fn of_service(c: &Cluster, service: &str, count: usize) -> Result<Vec<Container>> {
+fn of_service(c: &Node, service: &str, count: usize) -> Result<Vec<Container>> {
     let mut found = Vec::new();
     until("exactly the wanted containers", Duration::from_secs(30), || {
         found = c.containers("shop")?;
@@ -32,13 +32,13 @@ fn of_service(c: &Cluster, service: &str, count: usize) -> Result<Vec<Container>
     Ok(found)
 }
 
-fn ids(c: &Cluster, service: &str, count: usize) -> Result<Vec<String>> {
+fn ids(c: &Node, service: &str, count: usize) -> Result<Vec<String>> {
     Ok(of_service(c, service, count)?.into_iter().map(|container| container.id).collect())
 }
 
 #[test]
 fn a_stack_lives_from_validate_to_delete() -> Result<()> {
-    with_cluster("life", |c| {
+    with_node("life", |c| {
         let stack = Stack::new("shop", shop("blue", 2))?;
         before_the_first_apply(c, &stack)?;
         the_first_apply(c, &stack)?;
@@ -53,7 +53,7 @@ fn a_stack_lives_from_validate_to_delete() -> Result<()> {
     })
 }
 
-fn before_the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
+fn before_the_first_apply(c: &Node, stack: &Stack) -> Result<()> {
     let valid = c.ok(&["validate", &stack.path()])?;
     has_keys(&valid, "valid errors warnings fields")?;
     ensure!(valid["valid"] == true && !list(&valid["fields"])?.is_empty(), "{valid:#}");
@@ -77,7 +77,7 @@ fn before_the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-fn the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
+fn the_first_apply(c: &Node, stack: &Stack) -> Result<()> {
     let applied = c.ok(&["apply", &stack.path()])?;
     has_keys(&applied, "deployment revision applied_revision changed status rollback services")?;
     has_keys(&applied, "warnings duration_seconds")?;
@@ -103,7 +103,7 @@ fn the_first_apply(c: &Cluster, stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-fn looking(c: &Cluster) -> Result<()> {
+fn looking(c: &Node) -> Result<()> {
     let status = c.ok(&["status"])?;
     has_keys(&status, "deployments replicas routes")?;
     let row = only(&status["deployments"])?;
@@ -150,7 +150,7 @@ fn looking(c: &Cluster) -> Result<()> {
     logs(c)
 }
 
-fn logs(c: &Cluster) -> Result<()> {
+fn logs(c: &Node) -> Result<()> {
     let run = c.json(&["logs", "shop/web", "--tail", "1"])?.exits(0)?;
     let lines = run.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     ensure!(lines.len() == 2, "one line of each replica: {}", run.stdout);
@@ -161,7 +161,7 @@ fn logs(c: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn scaling(c: &Cluster) -> Result<()> {
+fn scaling(c: &Node) -> Result<()> {
     let before = ids(c, "web", 2)?;
     let scaled = c.ok(&["scale", "shop/web=4"])?;
     ensure!(scaled["services"] == json!([{ "name": "web", "from": 2, "to": 4 }]), "{scaled:#}");
@@ -173,7 +173,7 @@ fn scaling(c: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn restarting(c: &Cluster) -> Result<()> {
+fn restarting(c: &Node) -> Result<()> {
     let (web, store) = (of_service(c, "web", 2)?, ids(c, "store", 1)?);
     let restarted = c.ok(&["restart", "shop/web"])?;
     ensure!(list(&restarted["restarted"])?.len() == 2, "{restarted:#}");
@@ -190,7 +190,7 @@ fn restarting(c: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn the_second_apply(c: &Cluster, stack: &Stack) -> Result<()> {
+fn the_second_apply(c: &Node, stack: &Stack) -> Result<()> {
     stack.write(shop("green", 2))?;
     let plan = c.ok(&["plan", &stack.path()])?;
     let of = |service: &'static str| {
@@ -216,7 +216,7 @@ fn the_second_apply(c: &Cluster, stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-fn rolling_back(c: &Cluster) -> Result<()> {
+fn rolling_back(c: &Node) -> Result<()> {
     let back = c.ok(&["rollback", "shop"])?;
     ensure!(back["revision"] == 3 && back["restored_revision"] == 1, "{back:#}");
     let web = of_service(c, "web", 2)?;
@@ -232,7 +232,7 @@ fn rolling_back(c: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn waiting(c: &Cluster) -> Result<()> {
+fn waiting(c: &Node) -> Result<()> {
     let reached = c.ok(&["wait", "shop"])?;
     has_keys(&reached, "target condition reached status code")?;
     ensure!(reached["reached"] == true && reached["status"] == "active", "{reached:#}");
@@ -244,7 +244,7 @@ fn waiting(c: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn auditing(c: &Cluster) -> Result<()> {
+fn auditing(c: &Node) -> Result<()> {
     let audit = c.ok(&["audit"])?;
     let rows = list(&audit)?;
     rows.iter().try_for_each(|row| has_keys(row, "type identity ts raft_index payload"))?;
@@ -257,7 +257,7 @@ fn auditing(c: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn deleting(c: &Cluster) -> Result<()> {
+fn deleting(c: &Node) -> Result<()> {
     c.fails(2, &["delete", "shop", "--volumes"])?;
     let deleted = c.ok(&["delete", "shop"])?;
     ensure!(deleted["deployment"] == "shop" && deleted["deleted"] == true, "{deleted:#}");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Stack, probe, with_cluster};
+use jaco_it::{Node, Stack, probe, with_node};
 use serde_json::{Value, json};
 
 /// Every how many-th broken manifest goes through the command line; all of them go to the API.
@@ -47,7 +47,7 @@ fn cases() -> Result<Vec<(String, String)>> {
 }
 
 /// Names of all containers, networks and volumes of the engine.
-fn left(c: &Cluster) -> Result<BTreeSet<String>> {
+fn left(c: &Node) -> Result<BTreeSet<String>> {
     let engine = c.engine();
     let volumes = engine.get("/volumes")?["Volumes"].clone();
     let lists = [json!(engine.containers()?), engine.get("/networks")?, volumes];
@@ -58,7 +58,7 @@ fn left(c: &Cluster) -> Result<BTreeSet<String>> {
 
 #[test]
 fn refused_manifests_leave_nothing_behind() -> Result<()> {
-    with_cluster("refusals", |c| {
+    with_node("refusals", |c| {
         let stack = Stack::new("shop", json!({ "services": { "web": probe(json!({})) } }))?;
         c.ok(&["apply", &stack.path()])?;
         let index = c.settled_index()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Container, IMAGE, Stack, pause, probe, with_cluster};
+use jaco_it::{Container, IMAGE, Node, Stack, pause, probe, with_node};
 use jaco_lab::until;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(60);
 
 /// A deployment with two services, and its containers.
-fn settled(c: &Cluster) -> Result<Vec<Container>> {
+fn settled(c: &Node) -> Result<Vec<Container>> {
     let web = probe(json!({ "deploy": { "replicas": 3 } }));
     let store = probe(json!({ "volumes": ["data:/data"] }));
     let services = json!({ "web": web, "store": store });
@@ -24,13 +24,13 @@ fn settled(c: &Cluster) -> Result<Vec<Container>> {
     Ok(containers)
 }
 
-fn started(c: &Cluster, containers: &[Container]) -> Result<Vec<Value>> {
+fn started(c: &Node, containers: &[Container]) -> Result<Vec<Value>> {
     let time = |one: &Container| Ok(c.engine().inspect(&one.id)?["State"]["StartedAt"].clone());
     containers.iter().map(time).collect()
 }
 
 /// The index that the log keeps while nothing happens.
-fn idle_index(c: &Cluster) -> Result<u64> {
+fn idle_index(c: &Node) -> Result<u64> {
     let index = c.raft_index()?;
     pause(IDLE);
     let now = c.raft_index()?;
@@ -40,7 +40,7 @@ fn idle_index(c: &Cluster) -> Result<u64> {
 
 #[test]
 fn a_daemon_that_comes_back_touches_nothing() -> Result<()> {
-    with_cluster("daemon", |c| {
+    with_node("daemon", |c| {
         let before = settled(c)?;
         let times = started(c, &before)?;
         for kill in [false, true, true] {
@@ -68,7 +68,7 @@ fn a_daemon_that_comes_back_touches_nothing() -> Result<()> {
 
 #[test]
 fn what_happened_while_the_daemon_was_away_is_made_good() -> Result<()> {
-    with_cluster("away", |c| {
+    with_node("away", |c| {
         let before = settled(c)?;
         c.daemon().kill()?;
         let engine = c.engine();
@@ -90,7 +90,7 @@ fn what_happened_while_the_daemon_was_away_is_made_good() -> Result<()> {
 
 #[test]
 fn an_engine_that_comes_back_gets_its_containers_back() -> Result<()> {
-    with_cluster("engine", |c| {
+    with_node("engine", |c| {
         let before = settled(c)?;
         let foreign = foreign(c, "foreign", json!({}))?;
         let pid = c.daemon().pid();
@@ -125,7 +125,7 @@ fn an_engine_that_comes_back_gets_its_containers_back() -> Result<()> {
 }
 
 /// A running container that the product did not make.
-fn foreign(c: &Cluster, name: &str, labels: Value) -> Result<String> {
+fn foreign(c: &Node, name: &str, labels: Value) -> Result<String> {
     let body = json!({ "Image": IMAGE, "Labels": labels });
     let made = c.engine().post(&format!("/containers/create?name={name}"), &body)?;
     c.engine().post(&format!("/containers/{name}/start"), &Value::Null)?;
@@ -134,7 +134,7 @@ fn foreign(c: &Cluster, name: &str, labels: Value) -> Result<String> {
 
 #[test]
 fn orphans_go_and_foreign_containers_stay() -> Result<()> {
-    with_cluster("orphans", |c| {
+    with_node("orphans", |c| {
         let before = settled(c)?;
         let own = c.engine().inspect(&before[0].id)?["Config"]["Labels"].clone();
         let with = |key: &str, value: &str| {

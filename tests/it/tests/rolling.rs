@@ -1,12 +1,12 @@
 //! Changes that users do not notice, and the one kind they must.
 
 use anyhow::{Result, ensure};
-use jaco_it::{Client, Stack, Watch, probe, with_cluster};
+use jaco_it::{Client, Stack, Watch, probe, with_node};
 use serde_json::json;
 
 #[test]
 fn start_first_never_drops_below_the_wanted_number() -> Result<()> {
-    with_cluster("rolling", |c| {
+    with_node("rolling", |c| {
         let web = |color: &str| {
             let more = json!({ "environment": { "COLOR": color }, "deploy": { "replicas": 3 } });
             json!({ "services": { "web": probe(more) } })
@@ -32,7 +32,7 @@ fn start_first_never_drops_below_the_wanted_number() -> Result<()> {
 
 #[test]
 fn a_service_with_a_volume_is_stopped_first_and_keeps_its_data() -> Result<()> {
-    with_cluster("volume", |c| {
+    with_node("volume", |c| {
         let store = |color: &str| {
             let more = json!({
                 "environment": { "COLOR": color },
@@ -58,7 +58,7 @@ fn a_service_with_a_volume_is_stopped_first_and_keeps_its_data() -> Result<()> {
 
 #[test]
 fn a_published_port_answers_on_the_hosts_address() -> Result<()> {
-    with_cluster("port", |c| {
+    with_node("port", |c| {
         let web = json!({ "ports": ["18080:8080"], "environment": { "COLOR": "blue" } });
         let stack = Stack::new("shop", json!({ "services": { "web": probe(web) } }))?;
         c.ok(&["apply", &stack.path()])?;

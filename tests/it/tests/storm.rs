@@ -4,7 +4,7 @@ use std::env;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use jaco_it::{Bounds, storm, with_cluster};
+use jaco_it::{Bounds, storm, with_node};
 
 /// Kills of the bounded test.
 const KILLS: u32 = 40;
@@ -23,7 +23,7 @@ fn kills_lose_and_duplicate_nothing() -> Result<()> {
     let minutes = number("JACO_SOAK_MINUTES")?.unwrap_or(60);
     eprintln!("seed {seed}");
     let bounds = Bounds { kills, length: Duration::from_secs(60 * minutes), seed };
-    with_cluster("storm", |cluster| {
+    with_node("storm", |cluster| {
         let summary = storm(cluster, bounds)?;
         println!("{:#}", summary.json());
         Ok(())

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Container, Stack, probe, with_cluster};
+use jaco_it::{Container, Node, Stack, probe, with_node};
 use jaco_lab::until;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ struct Up {
 }
 
 impl Up {
-    fn start(c: &Cluster, stack: &Stack, flags: &[&str]) -> Result<Up> {
+    fn start(c: &Node, stack: &Stack, flags: &[&str]) -> Result<Up> {
         let mut command: Command = c.command(&["up", &stack.path()]);
         let state = stack.dir().join("state").display().to_string();
         command.args(["--data-dir", &state]).args(flags).stdin(Stdio::null());
@@ -65,14 +65,14 @@ impl Drop for Up {
 
 #[test]
 fn containers_live_as_long_as_the_command() -> Result<()> {
-    with_cluster("up", |c| {
+    with_node("up", |c| {
         // The host's own daemon knows nothing of it, and it knows nothing of the host's daemon.
         let compose = json!({
             "services": { "web": probe(json!({ "volumes": ["data:/data"] })) },
             "volumes": { "data": {} },
         });
         let stack = Stack::new("play", compose)?;
-        let containers = |c: &Cluster| Container::of_deployment(&c.engine(), "play");
+        let containers = |c: &Node| Container::of_deployment(&c.engine(), "play");
 
         let mut up = Up::start(c, &stack, &[])?;
         let said = up.follows()?;

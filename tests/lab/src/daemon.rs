@@ -118,6 +118,19 @@ impl Daemon {
         Ok(())
     }
 
+    /// The exit code of a daemon that has ended by itself, -1 after a signal; `None` while it runs.
+    ///
+    /// # Errors
+    /// When it was not started, or cannot be waited for.
+    pub fn ended(&mut self) -> Result<Option<i32>> {
+        let child = self.child.as_mut().context("the daemon was not started")?;
+        let status = child.try_wait().context("cannot wait for the daemon")?;
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status.map(|status| status.code().unwrap_or(-1)))
+    }
+
     /// Stops the process as SIGSTOP does: it neither works nor answers, and notices nothing.
     ///
     /// # Errors
