@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use jaco_lab::until;
 use serde_json::json;
 
@@ -93,6 +93,9 @@ pub(super) fn snapshot(bench: &Bench, sink: &mut Sink) -> Result<()> {
     let file = write_until_snapshot(&jaco, &directory, &before)?;
     let encoding = thread_seconds(pid, THREAD)? - cpu;
     let (size, peak) = (fs::metadata(&file)?.len() as f64 / 1e6, peak_rss_mb(pid)?);
+    // Last: so long an answer takes memory of its own.
+    let rows = jaco.api(0)?.get("/v1/replicas")?.as_array().map_or(0, Vec::len);
+    ensure!(rows == ENTITIES, "{rows} replicas instead of {ENTITIES}");
     jaco.kill(0)?;
     let (start, _) = timed(|| {
         jaco.restore(0)?;
