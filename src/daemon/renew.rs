@@ -65,24 +65,4 @@ async fn renew(renewal: &Renewal) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_third_before_the_end_it_is_time() {
-        let day = 24 * 60 * 60 * 1_000;
-        let validity = Validity { not_before: WallMs(0), not_after: WallMs(90 * day) };
-        for (at, spread, due) in [
-            (0, 100, false),
-            (56 * day, 100, false),
-            (57 * day, 100, true),
-            (60 * day, 50, true),
-            (59 * day, 50, false),
-            (62 * day, 0, false),
-            (63 * day, 0, true),
-            (200 * day, 0, true),
-        ] {
-            assert_eq!(is_due(validity, WallMs(at), spread), due, "{} {spread}", at / day);
-        }
-    }
-}
+mod tests;
