@@ -362,6 +362,10 @@ pub(super) fn set_liveness(
     member.liveness_epoch = epoch;
     // A node that is back says by itself when it is ready again.
     member.status = if up { NodeStatus::Joining } else { NodeStatus::Down };
+    // Nobody replaces what a node that is down holds; now it can be drained.
+    if up && member.leaving == Some(Leaving::Drain) {
+        restart::replace_on(tx, id);
+    }
     let name = member.name.to_string();
     tx.state.put(member);
     tx.events.push(Event::NodeChanged(id.clone()));

@@ -41,9 +41,12 @@ pub(super) fn restart(
 /// Wants every instance on `node` replaced, which the scheduler then does elsewhere.
 pub(super) fn replace_on(tx: &mut Tx<'_>, node: &NodeId) {
     let running = tx.state.instances_on(node).filter(|i| i.desired == Desired::Run);
-    let replicas: BTreeSet<ReplicaId> = running.map(|i| i.id.replica.clone()).collect();
-    for id in replicas {
-        let Some(replica) = tx.state.replicas.get(&id).cloned() else { continue };
+    let replicas: BTreeSet<(ReplicaId, u64)> =
+        running.map(|i| (i.id.replica.clone(), i.restart_nonce)).collect();
+    for (id, nonce) in replicas {
+        let replica = tx.state.replicas.get(&id).cloned();
+        // One that is to be replaced already is not asked for twice.
+        let Some(replica) = replica.filter(|of| of.restart_nonce == nonce) else { continue };
         // A global service has nowhere else to go: its instance ends with the node.
         if matches!(replica.slot, Slot::Index(_)) {
             ask_again(tx, &replica);
