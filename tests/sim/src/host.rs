@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) engine_serial: u64,
     /// Counts connections to the engine.
     pub(crate) connection: u64,
+    /// The daemon takes its engine for dead.
+    pub(crate) is_disconnected: bool,
     /// Orders that a hung engine has not carried out.
     pub(crate) hung: Vec<Box<Order>>,
 }
@@ -75,6 +77,7 @@ impl Host {
             engine: Engine::new(),
             engine_serial: 0,
             connection: 0,
+            is_disconnected: false,
             hung: Vec::new(),
         }
     }

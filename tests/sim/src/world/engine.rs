@@ -160,9 +160,12 @@ impl World {
         self.host_mut(host).connection += 1;
         let delay = self.random.between(MILLI, 50 * MILLI);
         let life = self.host(host).alive();
-        let input = match self.host(host).engine.mode {
-            Mode::Up => Input::EngineUp(facts()),
-            Mode::Hung | Mode::Down => Input::EngineDown { reason: "no answer".to_owned() },
+        let is_up = self.host(host).engine.mode == Mode::Up;
+        self.host_mut(host).is_disconnected = !is_up;
+        let input = if is_up {
+            Input::EngineUp(facts())
+        } else {
+            Input::EngineDown { reason: "no answer".to_owned() }
         };
         self.after(delay, Event::Tell(life, Box::new(Delivery::Runtime(input))));
     }
@@ -177,6 +180,7 @@ impl World {
         this.engine.mode = Mode::Down;
         this.engine_serial += 1;
         this.connection += 1;
+        this.is_disconnected = true;
         this.hung.clear();
         let (serial, life) = (this.engine_serial, this.alive());
         let input = Input::EngineDown { reason: "connection reset".to_owned() };
@@ -205,18 +209,16 @@ impl World {
         match turn {
             Turn::Noticed => {
                 this.connection += 1;
+                this.is_disconnected = true;
                 let input = Input::EngineDown { reason: "no answer for 10 s".to_owned() };
                 self.after(0, Event::Tell(life, Box::new(Delivery::Runtime(input))));
             }
             Turn::Up => {
-                let was_down = this.engine.mode == Mode::Down;
                 this.engine.mode = Mode::Up;
-                let orders = std::mem::take(&mut this.hung);
-                let stale = orders.iter().any(|order| order.connection != this.connection);
-                for order in orders {
+                for order in std::mem::take(&mut this.hung) {
                     self.answer_order(&order, false);
                 }
-                if was_down || stale {
+                if self.host(host).is_disconnected {
                     self.connect_engine(host);
                 }
             }
