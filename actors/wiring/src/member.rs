@@ -32,6 +32,8 @@ pub struct Start {
     pub members: Members,
     /// The last entry of its log that says something.
     pub last_index: u64,
+    /// Whether nobody else votes, by its whole log and not by the snapshot alone.
+    pub is_only_voter: bool,
     /// Random per start.
     pub session: u64,
 }
@@ -70,9 +72,8 @@ impl Member {
     ///
     /// A sole voter knows by itself what was acknowledged: its whole log. Others ask the leader.
     pub fn new(now: Now, me: Me, start: Start) -> Member {
-        let Start { state, members, last_index, session } = start;
-        let is_alone = members.voters == [me.raft_id];
-        let catch_up = if is_alone {
+        let Start { state, members, last_index, is_only_voter, session } = start;
+        let catch_up = if is_only_voter {
             CatchUp::Until(last_index)
         } else {
             CatchUp::Asking { asked: false, at: now.mono.plus(LEADER_WAIT) }
@@ -185,7 +186,12 @@ impl Member {
             }
             Effect::LoadSnapshot(at) => vec![Step::Io(Io::LoadSnapshot(at))],
             Effect::Failed { op, why } => self.failed(now, op, why),
-            Effect::ReadReady { op, .. } => self.read_led(op),
+            Effect::ReadReady { op, .. } => {
+                let mut steps = self.read_led(op);
+                // It may have been the question of a leader that was just started.
+                steps.extend(self.forget_removed(now));
+                steps
+            }
             Effect::RoleChanged(status) => self.role_changed(now, status),
             Effect::PeerViolation { from, what } => vec![Step::Io(Io::Violation { from, what })],
             Effect::Fatal(error) => vec![Step::Io(Io::Fatal(Error::Raft(error)))],

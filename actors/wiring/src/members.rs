@@ -16,6 +16,10 @@ const ZONE: &str = "jaco.io/zone";
 /// How long a voter is down before another member gets its vote.
 const VOTER_REPLACE_AFTER: Duration = Duration::from_secs(5 * 60);
 
+/// How long a node that joined may be silent before it counts as one that never came, in cluster
+/// time. A joiner may ask again for as long.
+const GHOST_AFTER_MS: u64 = 15 * 60 * 1_000;
+
 impl Member {
     /// Tells raft, liveness and transport who the members are.
     pub(crate) fn show_members(&self) -> Vec<Step> {
@@ -70,11 +74,44 @@ impl Member {
         }
     }
 
-    /// Ends removals: the leader forgets members that the raft group is without.
+    /// Ends removals: the leader forgets members that the raft group is without, and begins the
+    /// removal of those that never came.
     pub(crate) fn forget_removed(&mut self, now: Now) -> Vec<Step> {
         if !self.leads || !self.has_caught_up() {
             return Vec::new();
         }
+        let mut steps = self.remove_ghosts(now);
+        steps.extend(self.finish_removals(now));
+        steps
+    }
+
+    /// A node whose join was written but that was never heard of since: its answer was lost, or it
+    /// broke before it began. Its name would be taken for ever.
+    fn remove_ghosts(&mut self, now: Now) -> Vec<Step> {
+        let clock = self.state.cluster.as_ref().map_or(0, |cluster| cluster.cluster_time.0);
+        let is_ghost = |node: &Node| {
+            let facts = &node.facts;
+            let is_silent = facts.platform.os.is_empty() && facts.conditions.is_empty();
+            let since = clock.saturating_sub(node.joined_at.0);
+            is_silent && !node.voter && node.leaving.is_none() && since > GHOST_AFTER_MS
+        };
+        let ghosts: Vec<NodeId> = self
+            .state
+            .nodes
+            .values()
+            .filter(|node| is_ghost(node) && !self.forgetting.contains(&node.id))
+            .map(|node| node.id.clone())
+            .collect();
+        let mut steps = Vec::new();
+        for node in ghosts {
+            self.forgetting.insert(node.clone());
+            let command = Command::RemoveNode { node: node.clone(), leaving: Leaving::Force };
+            steps.extend(self.propose_own(now, Origin::Forget(node), command));
+        }
+        steps
+    }
+
+    fn finish_removals(&mut self, now: Now) -> Vec<Step> {
         let is_over = |node: &Node| {
             self.has_moved_out(node) && !self.members.contains(node.raft_id) && !node.voter
         };

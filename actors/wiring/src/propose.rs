@@ -27,21 +27,31 @@ impl Member {
         self.propose(now, Origin::Call(ticket), envelope)
     }
 
-    /// A command that another member hands over because it does not lead.
-    pub fn forwarded(&mut self, from: &NodeId, ticket: Ticket, data: Vec<u8>) -> Vec<Step> {
-        match self.check_forwarded(from, &data) {
-            Ok(()) => self.deliver_proposal(Origin::Call(ticket), data),
+    /// A command that another member hands over because it does not lead. It gets the time of this
+    /// member: the clock of one node must not move that of the cluster, or what expires with it.
+    pub fn forwarded(
+        &mut self,
+        now: Now,
+        from: &NodeId,
+        ticket: Ticket,
+        data: &[u8],
+    ) -> Vec<Step> {
+        match self.check_forwarded(from, data) {
+            Ok(envelope) => {
+                let envelope = Envelope { at: WallMs(now.wall.0), ..envelope };
+                self.propose(now, Origin::Call(ticket), &envelope)
+            }
             Err(fault) => self.answer(Origin::Call(ticket), 0, Err(fault)),
         }
     }
 
-    fn check_forwarded(&self, from: &NodeId, data: &[u8]) -> Result<(), Fault> {
+    fn check_forwarded(&self, from: &NodeId, data: &[u8]) -> Result<Envelope, Fault> {
         let envelope = decode(data).map_err(|error| {
             let message = format!("a forwarded command does not decode: {error}");
             Fault::new(ErrorCode::VersionSkew, message)
         })?;
         permit::check(from, &envelope)?;
-        if self.leads { Ok(()) } else { Err(self.no_leader()) }
+        if self.leads { Ok(envelope) } else { Err(self.no_leader()) }
     }
 
     /// How a command ended that was handed to the leader.

@@ -1,7 +1,7 @@
 //! One member in memory: the real cores and the real wiring, a disk and an engine of our own.
 
 use jaco_kit_core::{Core, Mono, Now, Wall};
-use jaco_model::command::{Command, Envelope, InitCluster};
+use jaco_model::command::{Command, Envelope, InitCluster, JoinNode};
 use jaco_model::entity::{Node, NodeFacts, NodeStatus};
 use jaco_model::{ClusterId, ErrorCode, Identity, NodeId, NodeName, RequestId, WallMs};
 use jaco_raft_core::eraftpb::HardState;
@@ -151,6 +151,8 @@ impl World {
             }
             // The engine never answers, and nobody asks who leads.
             Io::Runtime(_) | Io::PublishLeader(_) | Io::Peers(_) => {}
+            // Nobody is there to hear it.
+            Io::Send(_) | Io::TellRemoved(_) | Io::EncodeSnapshot { .. } => {}
             other => panic!("a single member asks for {other:?}"),
         }
     }
@@ -162,9 +164,13 @@ impl World {
     }
 
     fn submit(&mut self, ticket: u64, request: u128, command: Command) {
+        self.submit_at(2_000_000, ticket, request, command);
+    }
+
+    fn submit_at(&mut self, at: u64, ticket: u64, request: u128, command: Command) {
         let envelope = Envelope {
             request_id: RequestId(request),
-            at: WallMs(2_000_000),
+            at: WallMs(at),
             identity: Identity::from("local"),
             os_user: None,
             command,
@@ -178,7 +184,7 @@ impl World {
 /// What a sole voter knows at its start.
 fn start(state: State, last_index: u64) -> Start {
     let members = Members { voters: vec![RAFT_ID], learners: Vec::new() };
-    Start { state, members, last_index, session: 99 }
+    Start { state, members, last_index, is_only_voter: true, session: 99 }
 }
 
 fn node_id() -> NodeId {
@@ -320,4 +326,28 @@ fn a_restarted_member_shows_nothing_older_than_what_it_had_acknowledged() {
     };
     assert_eq!(entry(3), 0, "replayed");
     assert_eq!(entry(5), 3, "to watchers, the scheduler and the runtime");
+}
+
+#[test]
+fn a_node_that_joined_and_never_came_is_removed() {
+    let mut world = World::new();
+    world.run(50);
+    let hash = "5".repeat(64);
+    let expires_at = WallMs(3_000_000);
+    world.submit(1, 11, Command::IssueJoinToken { secret_hash: hash.clone(), expires_at });
+    let Command::InitCluster(first) = init().command else { panic!("a cluster") };
+    let (id, name) = (NodeId::from("n2"), NodeName::from("node-2"));
+    let node = Node { id: id.clone(), name, raft_id: 8, ..first.node };
+    let join = JoinNode { secret_hash: hash, key_digest: "6".repeat(64), node };
+    world.submit(2, 12, Command::JoinNode(Box::new(join)));
+    let has = |world: &World| world.member.state().nodes.contains_key(&id);
+    assert!(has(&world));
+    let minutes = |n: u64| 2_000_000 + n * 60_000;
+    world.submit_at(minutes(14), 3, 13, unknown_delete());
+    world.run(100);
+    assert!(has(&world), "a joiner may still come");
+    world.submit_at(minutes(16), 4, 14, unknown_delete());
+    world.run(10_000);
+    assert!(!has(&world), "the ghost stays");
+    assert!(world.member.state().tombstones.contains_key(&8));
 }
