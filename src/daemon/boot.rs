@@ -149,6 +149,7 @@ pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Resu
         state: first_state(&loaded)?,
         members: loaded.durable.snapshot.members.clone(),
         last_index: loaded.durable.last_command_index(),
+        is_only_voter: loaded.durable.is_only_voter(loaded.marker.raft_id),
         session: Seeds.seed()?,
     };
     let marker = loaded.marker.clone();

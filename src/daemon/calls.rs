@@ -51,7 +51,7 @@ fn call(hub: &Hub, from: NodeId, method: Method, payload: Vec<u8>, answer: Answe
         }
         Method::Forward => {
             let (sender, outcome) = oneshot::channel();
-            hub.forwarded(&from, payload, sender);
+            hub.forwarded(&from, &payload, sender);
             reply(answer, async move {
                 let outcome = outcome.await.map_err(|_| crate::daemon::backend::stopping())?;
                 let (index, result) = outcome;

@@ -29,13 +29,7 @@ impl Member {
 
     /// A command that another member hands over because it does not lead. It gets the time of this
     /// member: the clock of one node must not move that of the cluster, or what expires with it.
-    pub fn forwarded(
-        &mut self,
-        now: Now,
-        from: &NodeId,
-        ticket: Ticket,
-        data: &[u8],
-    ) -> Vec<Step> {
+    pub fn forwarded(&mut self, now: Now, from: &NodeId, ticket: Ticket, data: &[u8]) -> Vec<Step> {
         match self.check_forwarded(from, data) {
             Ok(envelope) => {
                 let envelope = Envelope { at: WallMs(now.wall.0), ..envelope };

@@ -351,3 +351,43 @@ fn a_node_that_joined_and_never_came_is_removed() {
     assert!(!has(&world), "the ghost stays");
     assert!(world.member.state().tombstones.contains_key(&8));
 }
+
+#[test]
+fn a_voter_among_others_shows_nothing_by_its_own_log_alone() {
+    let mut state = State::default();
+    jaco_state::apply(&mut state, FIRST.index, &init()).result.unwrap();
+    let me = Me { node: node_id(), raft_id: RAFT_ID };
+    // Its snapshot is from when it was alone.
+    let among_others = Start { is_only_voter: false, ..start(state, 3) };
+    let mut member = Member::new(Now::default(), me, among_others);
+    let committed = Committed {
+        index: 3,
+        term: 2,
+        op: None,
+        payload: Payload::Command(jaco_wiring::encode(&init()).unwrap()),
+    };
+    let steps = member.from_raft(Now::default(), jaco_raft_core::Effect::Apply(vec![committed]));
+    assert_eq!(shown(&steps), 0, "others may have acknowledged more");
+    assert!(!member.has_caught_up());
+}
+
+#[test]
+fn a_forwarded_command_gets_the_time_of_the_leader() {
+    let mut world = World::new();
+    world.run(1_000);
+    let year = 365 * 24 * 60 * 60 * 1_000;
+    let envelope = Envelope {
+        request_id: RequestId(77),
+        at: WallMs(world.now().wall.0 + year),
+        identity: Identity::from("local"),
+        os_user: None,
+        command: unknown_delete(),
+    };
+    let data = jaco_wiring::encode(&envelope).unwrap();
+    let steps = world.member.forwarded(world.now(), &NodeId::from("n2"), Ticket(5), &data);
+    world.steps.extend(steps);
+    world.drain();
+    assert_eq!(world.answers.last().map(|(ticket, ..)| *ticket), Some(Ticket(5)));
+    let cluster_time = world.member.state().cluster.as_ref().unwrap().cluster_time;
+    assert!(cluster_time <= WallMs(world.now().wall.0), "{cluster_time}");
+}

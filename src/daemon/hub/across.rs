@@ -16,12 +16,13 @@ use tokio::sync::oneshot;
 
 impl Hub {
     /// A command that another member hands over.
-    pub(crate) fn forwarded(&self, from: &NodeId, data: Vec<u8>, answer: oneshot::Sender<Written>) {
+    pub(crate) fn forwarded(&self, from: &NodeId, data: &[u8], answer: oneshot::Sender<Written>) {
+        let now = self.now();
         let steps = {
             let mut inner = self.inner.borrow_mut();
             let ticket = inner.ticket();
             inner.waiting.insert(ticket, answer);
-            inner.member.forwarded(from, ticket, data)
+            inner.member.forwarded(now, from, ticket, data)
         };
         self.run(steps);
     }

@@ -77,10 +77,20 @@ impl DurableLog {
         self.truncated.index + self.entries.len() as u64
     }
 
-    /// The index of the last entry that carries something; that of the snapshot if there is none.
+    /// The index of the last entry after the snapshot that carries something; 0 if there is none.
+    /// The snapshot's own entry may be an empty one, which a state machine never hears of.
     pub fn last_command_index(&self) -> u64 {
-        let says = |entry: &&Entry| !entry.data.is_empty();
-        self.entries.iter().rev().find(says).map_or(self.snapshot.at.index, |entry| entry.index)
+        let says = |entry: &&Entry| !entry.data.is_empty() && entry.index > self.snapshot.at.index;
+        self.entries.iter().rev().find(says).map_or(0, |entry| entry.index)
+    }
+
+    /// Whether nobody but `raft_id` votes, by everything that is on this disk: then nothing can be
+    /// committed that is not here. The snapshot alone may be older than the other voters.
+    pub fn is_only_voter(&self, raft_id: u64) -> bool {
+        let (saved_at, members) = &self.members;
+        let is_newer = |entry: &Entry| entry.index > *saved_at;
+        let changes = |entry: &Entry| entry.entry_type != EntryType::EntryNormal as i32;
+        members.voters == [raft_id] && !self.entries.iter().any(|e| is_newer(e) && changes(e))
     }
 
     /// The term at `index`, if the log still knows it.
@@ -226,4 +236,54 @@ fn require(
         return Ok(());
     }
     Err(Error::StorageCorrupt { what, found: found.to_string(), expected: expected() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(
+        snapshot_voters: &[u64],
+        saved: (u64, &[u64]),
+        entries: &[(EntryType, u64)],
+    ) -> DurableLog {
+        let list = |voters: &[u64]| Members { voters: voters.to_vec(), learners: Vec::new() };
+        let at = Position { index: 4, term: 1 };
+        let entry = |(kind, index): &(EntryType, u64)| Entry {
+            entry_type: *kind as i32,
+            term: 1,
+            index: *index,
+            data: vec![1],
+            ..Entry::default()
+        };
+        DurableLog {
+            snapshot: SnapshotMeta { at, members: list(snapshot_voters) },
+            members: (saved.0, list(saved.1)),
+            truncated: at,
+            entries: entries.iter().map(entry).collect(),
+            ..DurableLog::default()
+        }
+    }
+
+    #[test]
+    fn a_voter_is_alone_only_if_its_whole_log_says_so() {
+        use EntryType::{EntryConfChange, EntryNormal};
+        assert!(log(&[7], (4, &[7]), &[(EntryNormal, 5)]).is_only_voter(7));
+        assert!(!log(&[7], (4, &[7]), &[]).is_only_voter(8));
+        // The snapshot is from before the others came.
+        assert!(!log(&[7], (5, &[7, 8, 9]), &[(EntryConfChange, 5)]).is_only_voter(7));
+        assert!(!log(&[7], (4, &[7]), &[(EntryConfChange, 5)]).is_only_voter(7), "not yet applied");
+        assert!(log(&[7, 8], (5, &[7]), &[(EntryConfChange, 5)]).is_only_voter(7), "alone again");
+    }
+
+    #[test]
+    fn a_log_without_commands_asks_for_none() {
+        let mut log = log(&[7], (4, &[7]), &[]);
+        assert_eq!(log.last_command_index(), 0, "the snapshot may end with an empty entry");
+        log.entries = vec![
+            Entry { index: 5, term: 1, data: vec![1], ..Entry::default() },
+            Entry { index: 6, term: 2, ..Entry::default() },
+        ];
+        assert_eq!(log.last_command_index(), 5);
+    }
 }

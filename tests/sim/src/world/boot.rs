@@ -69,6 +69,7 @@ impl World {
             state,
             members: disk.durable.snapshot.members.clone(),
             last_index: disk.durable.last_command_index(),
+            is_only_voter: disk.durable.is_only_voter(disk.raft_id),
             session: self.random.next(),
         };
         let mut config = Config::new(disk.raft_id, self.random.next());
@@ -164,6 +165,8 @@ impl World {
             return;
         }
         this.paused_until = Some(until);
+        let at = self.now;
+        self.trace.note(at, &[10, host.number()], || format!("{host} stands still for {time} us"));
         self.after(time, Event::Resume(host));
     }
 
@@ -176,6 +179,8 @@ impl World {
         this.paused_until = None;
         // What waited comes first, in its order, and before anything new.
         let parked = std::mem::take(&mut this.parked);
+        let count = parked.len();
+        self.trace.note(now, &[11, host.number()], || format!("{host} goes on, {count} wait"));
         for event in parked {
             self.queue.push(now, event);
         }

@@ -47,7 +47,7 @@ impl World {
         match call {
             Call::Forward(data) => {
                 let ticket = process.ticket(Caller::Peer { life: from, op });
-                let steps = process.member.forwarded(&sender, ticket, data);
+                let steps = process.member.forwarded(now, &sender, ticket, &data);
                 self.take(to, now, steps);
                 self.work(to);
             }
