@@ -171,8 +171,7 @@ pub(super) fn rejoin(
         return Err(Fault::new(ErrorCode::Conflict, message).with("operation", "remove"));
     }
     if member.raft_id != old_raft_id {
-        // Its answer was lost, and this is the same wish again.
-        return Ok(Reply::Joined { node: id.clone(), raft_id: member.raft_id });
+        return rejoined_already(tx, &member, old_raft_id);
     }
     if !raft_id_is_free(tx, raft_id) {
         let message = "the id drawn for the member is in use; try again";
@@ -187,6 +186,24 @@ pub(super) fn rejoin(
     tx.events.push(Event::NodeChanged(id.clone()));
     tx.audit("node_rejoined", &[("host", member.name.to_string())]);
     Ok(Reply::Joined { node: id.clone(), raft_id })
+}
+
+/// The answer was lost, and this is the same wish again: soon after, and while nobody can have used
+/// the id. Otherwise it comes from an old copy of the disk, and an id is never used by two logs.
+fn rejoined_already(tx: &Tx<'_>, member: &Node, old_raft_id: u64) -> Result<Reply, Fault> {
+    let grave = tx.state.tombstones.get(&old_raft_id);
+    let is_recent = grave.is_some_and(|grave| {
+        let until = grave.removed_at.0.saturating_add(RETRY_WINDOW.0);
+        grave.node == member.id && grave.rejoined && until >= tx.now.0
+    });
+    if is_recent && !member.voter && member.status != NodeStatus::Ready {
+        return Ok(Reply::Joined { node: member.id.clone(), raft_id: member.raft_id });
+    }
+    let message = format!("{} goes on under another raft id already", member.name);
+    Err(Fault::new(ErrorCode::Conflict, message).with("operation", "rejoin").with(
+        "hint",
+        format!("jaco node remove --force {}, then join with a new token", member.name),
+    ))
 }
 
 fn bury(tx: &mut Tx<'_>, member: &Node, rejoined: bool) {
