@@ -114,15 +114,37 @@ fn random(error: std::io::Error) -> Fault {
     Fault::new(ErrorCode::Internal, format!("the kernel gives no randomness: {error}"))
 }
 
-/// An envelope of the daemon itself, for what only a leader may ask.
-fn own(hub: &Hub, command: Command) -> Result<Envelope, Fault> {
-    Ok(Envelope {
+/// Writes what only a leader may ask. One that has just stopped leading says so, and does not hand
+/// the command on: another leader would refuse it, and whoever asked would not ask again.
+async fn decide(hub: &Hub, command: Command) -> Result<Reply, Fault> {
+    if !hub.leads() {
+        return Err(hub.leaderless());
+    }
+    let envelope = Envelope {
         request_id: RequestId(Seeds.id().map_err(random)?),
         at: WallMs(hub.now().wall.0),
         identity: Identity::from("system"),
         os_user: None,
         command,
-    })
+    };
+    hub.propose(&envelope).await
+}
+
+/// Refuses a token that the cluster does not know. Anybody may knock, and not every knock may fill
+/// the log.
+async fn check_token(hub: &Hub, secret_hash: &str) -> Result<(), Fault> {
+    if hub.state().join_tokens.contains_key(secret_hash) {
+        return Ok(());
+    }
+    // A leader may have to catch up with what its predecessor acknowledged.
+    let (sender, read) = tokio::sync::oneshot::channel();
+    hub.read(true, sender);
+    read.await.map_err(|_| crate::daemon::backend::stopping())??;
+    if hub.state().join_tokens.contains_key(secret_hash) {
+        return Ok(());
+    }
+    let message = "this join token is not known; issue a new one";
+    Err(Fault::new(ErrorCode::TokenInvalid, message).with("kind", "join").with("reason", "unknown"))
 }
 
 /// Carries a request to the leader, when this node is not it. `None` when it is.
@@ -160,9 +182,10 @@ pub(crate) async fn admit(hub: &Hub, payload: Vec<u8>) -> Result<Vec<u8>, Fault>
     if !is_node_name(&request.name) {
         return Err(bad_request("name"));
     }
+    check_token(hub, &secret_hash).await?;
     let node = newcomer(&request)?;
     let join = JoinNode { secret_hash, key_digest, node };
-    let reply = hub.propose(&own(hub, Command::JoinNode(Box::new(join)))?).await?;
+    let reply = decide(hub, Command::JoinNode(Box::new(join))).await?;
     let Reply::Joined { node, raft_id } = reply else {
         return Err(Fault::new(ErrorCode::Internal, "a join was answered as something else"));
     };
@@ -226,27 +249,21 @@ async fn sign(hub: &Hub, csr: &[u8], node: &NodeId) -> Result<String, Fault> {
     let signed =
         authority.sign_node(csr, &cluster, node, now, CERTIFICATE_TTL).map_err(internal)?;
     let (node, serial) = (node.clone(), signed.serial);
-    hub.propose(&own(hub, Command::RecordCertificate { node, serial })?).await?;
+    decide(hub, Command::RecordCertificate { node, serial }).await?;
     Ok(signed.cert_pem)
 }
 
 /// A new certificate for `node`, which has proven itself by its old one.
 pub(crate) async fn renew(hub: &Hub, node: &NodeId, csr: Vec<u8>) -> Result<String, Fault> {
-    if hub.leads() {
-        return sign(hub, &csr, node).await;
-    }
-    Err(hub.leaderless())
+    sign(hub, &csr, node).await
 }
 
 /// A new raft id for `node`, which has lost its log.
 pub(crate) async fn rejoin(hub: &Hub, node: NodeId, payload: Vec<u8>) -> Result<Vec<u8>, Fault> {
     let request: RejoinRequest = serde_json::from_slice(&payload).map_err(internal)?;
-    if !hub.leads() {
-        return Err(hub.leaderless());
-    }
     let raft_id = Seeds.seed().map_err(random)?.max(1);
     let command = Command::RejoinNode { node, old_raft_id: request.old_raft_id, raft_id };
-    let Reply::Joined { raft_id, .. } = hub.propose(&own(hub, command)?).await? else {
+    let Reply::Joined { raft_id, .. } = decide(hub, command).await? else {
         return Err(Fault::new(ErrorCode::Internal, "a rejoin was answered as something else"));
     };
     let state = hub.state();
@@ -304,7 +321,7 @@ pub(crate) async fn establish_trust(hub: &Hub, node: &NodeId) -> Result<NodeFile
     };
     let made = Authority::create(&cluster, WallMs(hub.now().wall.0)).map_err(internal)?;
     let trust = Trust { certificate: made.cert_pem, key: made.key_pem };
-    hub.propose(&own(hub, Command::EstablishTrust(trust))?).await?;
+    decide(hub, Command::EstablishTrust(trust)).await?;
     let key = pki::NodeKey::create().map_err(internal)?;
     let certificate = sign(hub, &key.csr_der, node).await?;
     let (_, _, authority) = authority(&hub.state())?;
