@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 const PEERS: &str = "peers.json";
 
-fn dir(data_dir: &Path) -> PathBuf {
+/// Where the files are.
+pub(crate) fn node_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("node")
 }
 
 /// Removes what makes this node a member; its old raft directory stays beside, for people.
 pub(crate) fn forget(data_dir: &Path, raft_id: u64) -> io::Result<()> {
-    let node = dir(data_dir);
+    let node = node_dir(data_dir);
     // The marker first: without it the rest is no member's.
     for name in ["id", "node.crt", "node.key", "ca.crt", PEERS] {
         match std::fs::remove_file(node.join(name)) {
@@ -35,7 +36,7 @@ pub(crate) struct RosterFile(PathBuf);
 impl RosterFile {
     /// The file of a data directory.
     pub(crate) fn of(data_dir: &Path) -> RosterFile {
-        RosterFile(dir(data_dir).join(PEERS))
+        RosterFile(node_dir(data_dir).join(PEERS))
     }
 
     /// Keeps the members; a failure only makes a later rejoin need another way to its peers.
@@ -64,7 +65,7 @@ impl RosterFile {
 }
 
 /// Writes a file as a whole: a start sees the old one or the new one.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let next = path.with_extension("next");
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&next)?;

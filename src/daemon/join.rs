@@ -1,5 +1,7 @@
 //! How this node becomes a member of a cluster that exists, or one again.
 
+mod key;
+
 use crate::daemon::address::Addresses;
 use crate::daemon::boot;
 use crate::daemon::cluster::{
@@ -12,7 +14,7 @@ use crate::daemon::network::{Deaf, decode_fault};
 use jaco_kit::Clock;
 use jaco_model::view::{ErrorBody, JoinRequest, JoinView};
 use jaco_model::{ClusterId, ErrorCode, Fault, NodeId};
-use jaco_peers::pki::{self, JoinToken, NodeKey};
+use jaco_peers::pki::{self, JoinToken};
 use jaco_peers::tls::RosterEntry;
 use jaco_peers::transport::{CallError, Config as PeersConfig, Limits, Peers};
 use jaco_peers::{JoinError, NodeFiles, join_call};
@@ -32,6 +34,8 @@ pub(crate) struct Joined {
 /// How long a cluster may be without a leader while a node joins.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
+/// Answers that may be lost; each takes the patience of a call.
+const LOST_TRIES: u32 = 2;
 
 /// Joins: verifies the peer by the digest in the token, and only then shows the secret.
 pub(crate) async fn join(
@@ -45,7 +49,7 @@ pub(crate) async fn join(
             .with("reason", "malformed")
     })?;
     let addresses = own_addresses(config)?;
-    let key = NodeKey::create().map_err(internal)?;
+    let key = key::keep(&config.data_dir, &token)?;
     let wish = AdmitRequest {
         secret: token.secret_text(),
         csr: pki::hex(&key.csr_der),
@@ -76,6 +80,7 @@ pub(crate) async fn join(
         Store::bootstrap_empty(Arc::new(HostDisk), &config.data_dir, &marker).map_err(|error| {
             Fault::new(ErrorCode::StorageFailed, crate::daemon::logging::chain(&error))
         })?;
+    key::drop_kept(&config.data_dir);
     Ok(Joined { store, view: JoinView { hostname: wish.name, cluster_id: reply.cluster_id } })
 }
 
@@ -92,12 +97,13 @@ fn garbled(field: &str) -> Fault {
     Fault::new(ErrorCode::Internal, format!("the cluster's answer has a bad {field}"))
 }
 
-/// Asks a member until the cluster has a leader.
+/// Asks a member until the cluster has a leader. An answer that was lost is asked for again.
 async fn ask(peer: &str, token: &JoinToken, wish: &AdmitRequest) -> Result<AdmitReply, Fault> {
     let body = serde_json::to_vec(wish).map_err(internal)?;
-    let mut tries = 0;
+    let (mut tries, mut lost) = (0, 0);
     loop {
         let answer = join_call(peer, token, "/v1/cluster/admit", body.clone()).await;
+        let is_lost = matches!(answer, Err(JoinError::Timeout { .. } | JoinError::Answer { .. }));
         let fault = match answer.map_err(|error| refused(peer, &error)) {
             Ok((200, bytes)) => return serde_json::from_slice(&bytes).map_err(internal),
             Ok((status, bytes)) => match serde_json::from_slice::<ErrorBody>(&bytes) {
@@ -107,8 +113,9 @@ async fn ask(peer: &str, token: &JoinToken, wish: &AdmitRequest) -> Result<Admit
             Err(fault) => fault,
         };
         tries += 1;
-        let again = matches!(fault.code, ErrorCode::NoLeader | ErrorCode::NodeUnreachable);
-        if !again || tries > TRIES {
+        lost += u32::from(is_lost);
+        let waits = matches!(fault.code, ErrorCode::NoLeader | ErrorCode::NodeUnreachable);
+        if !(waits || is_lost) || tries > TRIES || lost > LOST_TRIES {
             return Err(fault);
         }
         tokio::time::sleep(PAUSE).await;
@@ -127,7 +134,11 @@ fn refused(peer: &str, error: &JoinError) -> Fault {
                 .with("got", &found.got)
         }
         _ => Fault::new(ErrorCode::Unreachable, format!("cannot join through {peer}: {text}"))
-            .with("server", peer),
+            .with("server", peer)
+            .with(
+                "hint",
+                "the same command may be given again: for 15 minutes the token stays good",
+            ),
     }
 }
 
