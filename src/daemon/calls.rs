@@ -72,6 +72,11 @@ fn call(hub: &Hub, from: NodeId, method: Method, payload: Vec<u8>, answer: Answe
             let signed = cluster::renew(&hub, &from, payload).await?;
             Ok(signed.into_bytes())
         }),
+        Method::Removed if !hub.believes_removal(&from) => {
+            tracing::warn!(by = %from, "a member says that this node was removed");
+            let message = "this node is not leaving, and does not hear it from its leader";
+            let _ = answer.send(Err(Fault::new(ErrorCode::Forbidden, message)));
+        }
         Method::Removed => {
             tracing::info!(by = %from, "a leader says that this node was removed");
             let _ = answer.send(Ok(Vec::new()));

@@ -27,7 +27,6 @@ use jaco_state::State;
 use jaco_wiring::{Delivery, Io, Member, Peer, Step, Ticket};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
@@ -398,10 +397,11 @@ impl Hub {
     }
 }
 
-fn push_to<I: fmt::Debug + Send + 'static>(link: Option<&Recipient<Deliver<I>>>, input: I) {
+fn push_to<I: Send + 'static>(link: Option<&Recipient<Deliver<I>>>, input: I) {
     match link {
         Some(link) => push(link, input),
-        None => tracing::debug!(?input, "input for a shell that is being rebuilt"),
+        // Not the input itself: it may hold secrets.
+        None => tracing::debug!("input for a shell that is being rebuilt"),
     }
 }
 

@@ -18,6 +18,7 @@ use jaco_wire::peer::Method;
 use serde::{Deserialize, Serialize};
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// What peers and newcomers want of the main thread.
@@ -52,6 +53,9 @@ pub(crate) enum PeerRequest {
 /// Requests of peers that may wait for the main thread.
 pub(crate) const PEER_REQUESTS_MAX: usize = 1_024;
 
+/// How long a snapshot may take from its last byte until it is durable and shown.
+const INSTALL_LIMIT: Duration = Duration::from_secs(120);
+
 /// Hands what peers send to the parts of this daemon. Called on the transport's thread.
 struct Ear {
     raft: Mailbox<Input>,
@@ -69,7 +73,11 @@ impl Handler for Ear {
         let (installed, outcome) = oneshot::channel();
         let message = Box::new(message);
         let sent = self.requests.try_send(PeerRequest::Snapshot { message, installed });
-        Box::pin(async move { sent.is_ok() && outcome.await.unwrap_or(false) })
+        Box::pin(async move {
+            // Raft may drop it without a word; its sender must not wait for ever.
+            let outcome = tokio::time::timeout(INSTALL_LIMIT, outcome);
+            sent.is_ok() && matches!(outcome.await, Ok(Ok(true)))
+        })
     }
 
     fn unreachable(&self, raft_id: u64) {

@@ -60,6 +60,14 @@ impl Hub {
         push_to(inner.links.raft.as_ref(), jaco_raft_core::Input::PeerMessage(message));
     }
 
+    /// Whether it may be true that this node was removed: its own log says that it leaves, or its
+    /// leader says so. Nobody else takes down what runs here.
+    pub(crate) fn believes_removal(&self, from: &NodeId) -> bool {
+        let inner = self.inner.borrow();
+        let own = inner.member.state().nodes.get(&inner.me);
+        own.is_some_and(|own| own.leaving.is_some()) || inner.leader.as_ref() == Some(from)
+    }
+
     /// Says to members that this node is there, so that they need not find out by trying.
     pub(crate) fn greet(&self, nodes: Vec<NodeId>) {
         for node in nodes {
@@ -85,7 +93,11 @@ impl Hub {
         let Some(peers) = self.peers() else { return Err(unreachable(&host, "no network")) };
         peers.call(node, method, payload, limit).await.map_err(|error| match error {
             CallError::Refused(text) => decode_fault(&text),
-            other => unreachable(&host, &other.to_string()),
+            CallError::Unreachable | CallError::TooMany => unreachable(&host, &error.to_string()),
+            // What it was asked may have happened.
+            CallError::Timeout | CallError::Closed => {
+                unreachable(&host, &error.to_string()).with("outcome", "unknown")
+            }
         })
     }
 
@@ -183,9 +195,7 @@ fn unclear(error: serde_json::Error) -> Fault {
     )
 }
 
-/// Another member did not answer: what it was asked may have happened.
+/// Another member cannot be asked.
 fn unreachable(host: &str, reason: &str) -> Fault {
-    Fault::new(ErrorCode::NodeUnreachable, format!("{host}: {reason}"))
-        .with("host", host)
-        .with("outcome", "unknown")
+    Fault::new(ErrorCode::NodeUnreachable, format!("{host}: {reason}")).with("host", host)
 }

@@ -12,13 +12,15 @@ pub(crate) struct RaftDriver(pub(crate) Hub);
 impl Perform<jaco_raft_core::Effect> for RaftDriver {
     fn perform(&mut self, effect: jaco_raft_core::Effect) -> Result<(), Broken> {
         let now = self.0.now();
-        let restored = match &effect {
+        let arrived = match &effect {
             jaco_raft_core::Effect::Restore { at, .. } => Some(at.index),
+            // The log may have got there by itself, and then the snapshot is not wanted any more.
+            jaco_raft_core::Effect::Apply(entries) => entries.last().map(|entry| entry.index),
             _ => None,
         };
         let steps = self.0.inner.borrow_mut().member.from_raft(now, effect);
         self.0.run(steps);
-        if let Some(index) = restored {
+        if let Some(index) = arrived {
             self.0.inner.borrow_mut().installed(index);
         }
         self.0.broken()
