@@ -50,9 +50,13 @@ fn weight(input: &Input) -> Option<usize> {
         Input::Propose { data, .. } => Some(data.len()),
         Input::ChangeMembers { .. } | Input::ReadIndex { .. } => Some(0),
         Input::PeerMessage(message) => {
+            // A snapshot comes rarely and one at a time, is larger than any bound, and whoever sent it
+            // waits for what becomes of it.
+            if message.snapshot.as_ref().is_some_and(|snapshot| !snapshot.data.is_empty()) {
+                return None;
+            }
             let entries: u64 = message.entries.iter().map(size_of_entry).sum();
-            let snapshot = message.snapshot.as_ref().map_or(0, |s| s.data.len());
-            Some(usize::try_from(entries).unwrap_or(usize::MAX).saturating_add(snapshot))
+            Some(usize::try_from(entries).unwrap_or(usize::MAX))
         }
         Input::Persisted { .. }
         | Input::PeerUnreachable { .. }
@@ -62,5 +66,25 @@ fn weight(input: &Input) -> Option<usize> {
         | Input::SnapshotLoaded { .. }
         | Input::Roster(_)
         | Input::TransferLeadership => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft::eraftpb::{Message, Snapshot};
+
+    #[test]
+    fn a_snapshot_always_finds_room() {
+        let limits = Limits { queue_len_max: 1, queue_bytes_max: 8, ..Limits::default() };
+        let mut queue = Queue::default();
+        let message = || Input::PeerMessage(Box::default());
+        assert!(queue.push(message(), &limits).is_ok());
+        assert!(queue.push(message(), &limits).is_err());
+        let snapshot = Snapshot { data: vec![0; 100], metadata: None };
+        let message = Message { snapshot: Some(snapshot), ..Message::default() };
+        assert!(queue.push(Input::PeerMessage(Box::new(message)), &limits).is_ok());
+        assert!(queue.pop().is_some() && queue.pop().is_some() && queue.pop().is_none());
+        assert_eq!((queue.len, queue.bytes), (0, 0));
     }
 }
