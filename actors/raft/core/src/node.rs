@@ -247,8 +247,9 @@ impl RaftCore {
                 out.push(Effect::LoadSnapshot(at));
             }
         }
-        let is_newer = self.applied.index > self.durable().snapshot.at.index;
-        if is_newer && self.snapshots.is_allowed(self.now) {
+        if self.applied.index <= self.durable().snapshot.at.index {
+            self.snapshots.rest();
+        } else if self.snapshots.is_allowed(self.now) {
             let (at, members) = (self.applied, self.members.clone());
             self.snapshots.begin(self.now, SnapshotMeta { at, members: members.clone() });
             out.push(Effect::TakeSnapshot { at, members });

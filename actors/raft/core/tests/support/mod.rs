@@ -235,6 +235,8 @@ impl Cluster {
         let node = self.node(id);
         if node.core.deadline().is_some_and(|at| at <= now.mono) {
             let effects = node.core.wake(now);
+            let again = node.core.deadline();
+            assert!(again.is_none_or(|at| at > now.mono), "the timer stands still at {now:?}");
             let sent = node.run(effects);
             self.network.extend(sent);
         }
