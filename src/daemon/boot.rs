@@ -117,8 +117,9 @@ impl Running {
         let Some(files) = NodeFiles::read(&config.data_dir)? else { return Ok(()) };
         let known = RosterFile::of(&config.data_dir).read();
         let network = Network::start(addresses, &self.marker, &files, &known, &self.around)?;
+        self.hub.introduce(addresses, known);
         self.hub.connect(network.peers.clone());
-        self.hub.greet(known.into_iter().map(|peer| peer.node).collect());
+        self.hub.seek();
         self.network = Some(network);
         Ok(())
     }

@@ -72,6 +72,10 @@ fn call(hub: &Hub, from: NodeId, method: Method, payload: Vec<u8>, answer: Answe
             let signed = cluster::renew(&hub, &from, payload).await?;
             Ok(signed.into_bytes())
         }),
+        Method::Status => {
+            let asked = serde_json::from_slice(&payload).map_err(|error| not_understood(&error));
+            reply(answer, async move { encode(&hub.tell_members(&from, asked?)) });
+        }
         Method::Removed if !hub.believes_removal(&from) => {
             tracing::warn!(by = %from, "a member says that this node was removed");
             let message = "this node is not leaving, and does not hear it from its leader";

@@ -116,7 +116,7 @@ fn random(error: std::io::Error) -> Fault {
 
 /// Writes what only a leader may ask. One that has just stopped leading says so, and does not hand
 /// the command on: another leader would refuse it, and whoever asked would not ask again.
-async fn decide(hub: &Hub, command: Command) -> Result<Reply, Fault> {
+pub(crate) async fn decide(hub: &Hub, command: Command) -> Result<Reply, Fault> {
     if !hub.leads() {
         return Err(hub.leaderless());
     }

@@ -6,11 +6,12 @@
 
 mod across;
 mod drivers;
+mod seek;
 
 pub(crate) use across::ForwardReply;
-use across::entry;
 use drivers::publish;
 pub(crate) use drivers::{LivenessDriver, RaftDriver, RuntimeDriver, SchedulerDriver};
+use seek::{Hearsay, Whereabouts};
 
 use crate::daemon::identity::RosterFile;
 use crate::daemon::persist::Disk;
@@ -92,6 +93,11 @@ struct Inner {
     roster: Vec<Peer>,
     /// Where the members are kept for a start without a usable log.
     roster_file: Option<RosterFile>,
+    /// The members as a file or others know them, while that is newer than the own log.
+    hearsay: Hearsay,
+    whereabouts: Whereabouts,
+    /// Whether others are being asked who the members are.
+    is_seeking: bool,
     /// Snapshots of a leader on their way to the disk, by index.
     installing: Vec<(u64, oneshot::Sender<bool>)>,
     /// What this node last said of others.
@@ -145,6 +151,7 @@ impl Inner {
                 publish(&self.boards, state, &events);
                 self.is_shown = true;
                 self.publish_membership();
+                self.forget_hearsay();
             }
             Io::PublishLeader(leader) => {
                 self.leader = leader;
@@ -169,13 +176,13 @@ impl Inner {
         if roster == self.roster {
             return;
         }
-        if let Some(peers) = &self.peers {
-            peers.set_roster(roster.iter().map(entry).collect());
-        }
-        if let Some(file) = &self.roster_file {
+        // While the log is still read, the file may know more than it.
+        let is_current = roster.iter().all(|peer| peer.serials.is_some());
+        if let Some(file) = self.roster_file.as_ref().filter(|_| is_current) {
             file.write(&roster);
         }
         self.roster = roster;
+        self.show_transport();
     }
 }
 
@@ -214,6 +221,9 @@ impl Hub {
             peers: None,
             roster: Vec::new(),
             roster_file,
+            hearsay: Hearsay::default(),
+            whereabouts: Whereabouts::default(),
+            is_seeking: false,
             installing: Vec::new(),
             word: Word::default(),
             timer: None,
@@ -271,11 +281,9 @@ impl Hub {
     /// Opens the way to the other members.
     pub(crate) fn connect(&self, peers: Peers) {
         let mut inner = self.inner.borrow_mut();
-        if !inner.roster.is_empty() {
-            peers.set_roster(inner.roster.iter().map(entry).collect());
-        }
         inner.boards.peers.send_replace(Some(peers.clone()));
         inner.peers = Some(peers);
+        inner.show_transport();
     }
 
     /// The way to the other members, if it is open.
@@ -355,6 +363,10 @@ impl Hub {
             Io::AskRead { op, to } => self.ask_read(op, to),
             Io::Probe { op, to, word } => self.probe(op, to, word),
             Io::TellRemoved(node) => self.tell_removed(node),
+            Io::PublishLeader(None) => {
+                self.inner.borrow_mut().io(Io::PublishLeader(None));
+                self.seek();
+            }
             other => self.inner.borrow_mut().io(other),
         }
     }

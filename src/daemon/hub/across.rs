@@ -68,18 +68,6 @@ impl Hub {
         own.is_some_and(|own| own.leaving.is_some()) || inner.leader.as_ref() == Some(from)
     }
 
-    /// Says to members that this node is there, so that they need not find out by trying.
-    pub(crate) fn greet(&self, nodes: Vec<NodeId>) {
-        for node in nodes {
-            let hub = self.clone();
-            actix::spawn(async move {
-                let word = Word::default().encode();
-                // One that does not answer finds out later.
-                drop(hub.call(&node, Method::Ping, word, FORWARD_LIMIT).await);
-            });
-        }
-    }
-
     /// Calls another member.
     pub(crate) async fn call(
         &self,
