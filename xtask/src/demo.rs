@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the main job, from a compose file to running containers and back.
 
+mod cluster;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,22 +14,38 @@ use serde_json::Value;
 use crate::site::{Binaries, PROBE_IMAGE, Site, example};
 
 /// Build, start a host with an engine of its own, run an example stack, change it without a gap,
-/// and remove everything.
+/// and remove everything. With three hosts: form a cluster, lose its leader, go on.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "demo")]
-pub(crate) struct Demo {}
+pub(crate) struct Demo {
+    /// number of hosts, 1 or 3 (default 1)
+    #[argh(option, default = "1")]
+    nodes: u8,
+}
 
 /// The service that the demo changes.
 const SERVICE: &str = "web";
 
 impl Demo {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        ensure!([1, cluster::HOSTS].contains(&self.nodes), "--nodes is 1 or {}", cluster::HOSTS);
         println!("==> install what is missing and build");
         jaco_lab::ensure_tools()?;
         let binaries = Binaries::build(false)?;
-        println!("==> start a host with its own Docker Engine, and a daemon on it");
-        let site = Site::up("demo", &binaries)?;
-        let outcome = tour(&site);
+        let (site, outcome) = if self.nodes == 1 {
+            println!("==> start a host with its own Docker Engine, and a daemon on it");
+            let site = Site::up("demo", &binaries)?;
+            let outcome = tour(&site);
+            (site, outcome)
+        } else {
+            println!(
+                "==> start {} hosts, each with its own Docker Engine and a daemon",
+                self.nodes
+            );
+            let mut site = Site::of_hosts("demo", self.nodes, &binaries)?;
+            let outcome = cluster::tour(&mut site);
+            (site, outcome)
+        };
         println!("==> clean up");
         let cleaned = site.down();
         outcome.and(cleaned)?;

@@ -23,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Port of the API for nodes that join.
 const API_PORT: u16 = 7000;
 
+/// There is no service on the hosts that could be enabled.
+pub(crate) const NOT_AT_BOOT: &str = "--no-systemd-enable";
+
 /// Hosts of one lab, each with a daemon.
 #[derive(Debug)]
 pub struct Cluster {
@@ -145,7 +148,8 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub fn join_with(&self, node: usize, through: usize, token: &str) -> Result<Run> {
-        self.node(node).json(&["node", "join", "--peer", &self.door(through), "--token", token])
+        let to = self.door(through);
+        self.node(node).json(&["node", "join", "--peer", &to, "--token", token, NOT_AT_BOOT])
     }
 
     /// Removes a member through another one, and starts its daemon again once it has ended.

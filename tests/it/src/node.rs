@@ -83,7 +83,7 @@ impl Node {
     /// # Errors
     /// When it does not become one.
     pub fn init(&self, name: &str) -> Result<()> {
-        self.ok(&["cluster", "init", "--name", name])?;
+        self.ok(&["cluster", "init", "--name", name, crate::cluster::NOT_AT_BOOT])?;
         self.wait_until_ready()
     }
 
