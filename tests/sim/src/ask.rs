@@ -232,6 +232,11 @@ impl World {
         }
     }
 
+    /// Nobody waits any more for a write through a host that is no member.
+    pub(crate) fn drop_probe(&mut self, host: HostId) {
+        self.asks.open.retain(|_, ask| ask.owner != Owner::Probe(host));
+    }
+
     fn command_ends(&mut self, ask: Ask, answer: Result<Reply, Fault>) {
         match ask.owner {
             Owner::Client(client) => self.write_ends(client, &ask, answer),

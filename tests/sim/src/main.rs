@@ -88,6 +88,7 @@ struct Sums {
     entries: u64,
     operations: u64,
     virtual_ms: u64,
+    stranded: u64,
     shown: Duration,
 }
 
@@ -101,6 +102,7 @@ fn many(args: &Args, bug: Option<Bug>) -> ExitCode {
         sums.entries += outcome.entries;
         sums.operations += outcome.operations;
         sums.virtual_ms += outcome.length_ms;
+        sums.stranded += outcome.stranded;
         if let Some(failure) = &outcome.failure {
             println!("seed {}: {}", outcome.seed, failure.what);
         }
@@ -122,13 +124,14 @@ fn many(args: &Args, bug: Option<Bug>) -> ExitCode {
     }
     let Ok(sums) = sums.lock() else { return ExitCode::FAILURE };
     println!(
-        "{} seeds, {} failed; {} events, {} entries, {} operations in {} virtual hours; {:.0} s, {:.1} seeds a second",
+        "{} seeds, {} failed; {} events, {} entries, {} operations in {} virtual hours; {} members stranded; {:.0} s, {:.1} seeds a second",
         sums.seeds,
         failures.len(),
         sums.events,
         sums.entries,
         sums.operations,
         sums.virtual_ms / 3_600_000,
+        sums.stranded,
         watch.passed().as_secs_f64(),
         rate(&sums, watch.passed())
     );

@@ -6,10 +6,11 @@ use crate::client::touch;
 use crate::disk::Disk;
 use crate::engine::Mode;
 use crate::event::{Event, HostId, Turn};
-use crate::host::Standing;
+use crate::host::{Host, Process, Standing};
 use crate::plan::Weather;
 use crate::queue::{MILLI, Micros, SECOND};
 use crate::world::World;
+use jaco_raft_core::Role;
 
 /// Between two looks.
 const LOOK_EVERY: Micros = 250 * MILLI;
@@ -19,6 +20,8 @@ const SETUP_MAX: Micros = 40 * SECOND;
 const CLIENTS_LINGER: Micros = 3 * SECOND;
 /// How long the number of voters may be wrong among members that do not change.
 const VOTERS_MAX: Micros = 60 * SECOND;
+/// After so long an operator sees to members that know nobody any more.
+const STRANDED_AFTER: Micros = 15 * SECOND;
 /// How long a healed cluster may take to come to rest.
 const HEAL_MAX: Micros = 120 * SECOND;
 
@@ -125,6 +128,9 @@ impl World {
             let life = self.host(host).alive();
             self.removed(life);
         }
+        if time > STRANDED_AFTER {
+            self.rescue_stranded();
+        }
         self.note_membership();
         if self.now - self.stable_since.max(since) > VOTERS_MAX {
             let check = self.check_voters();
@@ -154,6 +160,27 @@ impl World {
                 self.violate(format!("invariant 26: 120 s after the last fault, {what}"));
             }
             Err(_) => {}
+        }
+    }
+
+    /// A member that was away while the others got new raft ids does not know the leader, and the
+    /// transport lets through only what it knows: its operator joins it again.
+    fn rescue_stranded(&mut self) {
+        let leads = |process: &&Process| process.raft.status().role == Role::Leader;
+        let leader = self.hosts.iter().filter_map(Host::running).filter(leads);
+        let Some(leader) = leader.max_by_key(|process| process.raft.status().term) else { return };
+        let (node, raft_id) = (leader.me.clone(), leader.raft_id);
+        let is_stranded = |host: &&Host| {
+            host.running().is_some_and(|process| {
+                process.me != node && process.peers.get(&node) != Some(&raft_id)
+            })
+        };
+        let stranded: Vec<HostId> = self.hosts.iter().filter(is_stranded).map(|h| h.id).collect();
+        for host in stranded {
+            let at = self.now;
+            self.trace.note(at, &[12, host.number()], || format!("{host} is stranded"));
+            self.stranded += 1;
+            self.wipe(host);
         }
     }
 

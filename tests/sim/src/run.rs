@@ -34,6 +34,8 @@ pub struct Outcome {
     pub entries: u64,
     /// Operations of clients whose outcome is known.
     pub operations: u64,
+    /// Members that had to join again because they were away while all others got new raft ids.
+    pub stranded: u64,
     /// What went wrong.
     pub failure: Option<Failure>,
 }
@@ -66,7 +68,7 @@ pub fn run(seed: u64, bug: Option<Bug>, detail: Detail) -> Outcome {
         let what = told.unwrap_or_else(|| words(panic.as_ref()));
         world.violate(format!("panic: {what}"));
     }
-    let World { trace, violation, now, ledger, clients, .. } = world;
+    let World { trace, violation, now, ledger, clients, stranded, .. } = world;
     let (hash, events) = (trace.hash(), trace.count());
     let lines = trace.into_lines();
     Outcome {
@@ -76,6 +78,7 @@ pub fn run(seed: u64, bug: Option<Bug>, detail: Detail) -> Outcome {
         length_ms: now / 1_000,
         entries: ledger.newest.applied_index,
         operations: clients.history.len() as u64,
+        stranded,
         failure: violation.map(|what| Failure { what, lines }),
     }
 }
@@ -92,7 +95,16 @@ pub fn run_twice(seed: u64, bug: Option<Bug>) -> Outcome {
 
 fn failed(seed: u64, what: String) -> Outcome {
     let failure = Some(Failure { what, lines: Vec::new() });
-    Outcome { seed, hash: 0, events: 0, length_ms: 0, entries: 0, operations: 0, failure }
+    Outcome {
+        seed,
+        hash: 0,
+        events: 0,
+        length_ms: 0,
+        entries: 0,
+        operations: 0,
+        stranded: 0,
+        failure,
+    }
 }
 
 fn world(seed: u64, bug: Option<Bug>, detail: Detail) -> Result<World, String> {
@@ -114,6 +126,7 @@ fn world(seed: u64, bug: Option<Bug>, detail: Detail) -> Result<World, String> {
         chaos_ends: 0,
         stable_since: 0,
         last_members: Vec::new(),
+        stranded: 0,
         violation: None,
         random,
         plan,

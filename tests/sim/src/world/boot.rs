@@ -197,6 +197,7 @@ impl World {
         this.node = None;
         this.engine.clear();
         this.first_peers.clear();
+        self.drop_probe(host);
         let at = self.now;
         self.trace.note(at, &[5, host.number()], || format!("{host} was removed"));
     }

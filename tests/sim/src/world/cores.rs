@@ -12,6 +12,9 @@ use jaco_wiring::{Delivery, Step};
 /// Steps between two looks at the invariants that take time.
 const CHECK_EVERY: u64 = 16;
 
+/// Timers that may come at one moment without anything else happening.
+const WAKES_MAX: u32 = 100;
+
 impl World {
     /// Puts an input into a core's mailbox and lets the daemon work.
     pub(crate) fn tell(&mut self, host: HostId, delivery: Delivery) {
@@ -23,6 +26,7 @@ impl World {
 
     /// Lets a daemon work until its mailboxes are empty and its timers lie ahead.
     pub(crate) fn work(&mut self, host: HostId) {
+        let mut wakes = 0;
         while self.violation.is_none() && self.host(host).paused_until.is_none() {
             // Now and then something else gets the processor.
             if self.random.chance(1) && self.random.chance(300) {
@@ -36,6 +40,11 @@ impl World {
                 self.step(host, delivery);
             } else if !self.wake(host) {
                 break;
+            } else {
+                wakes += 1;
+                if wakes > WAKES_MAX {
+                    self.blame_timer(host);
+                }
             }
         }
         self.arm(host);
@@ -94,6 +103,21 @@ impl World {
             return false;
         }
         true
+    }
+
+    /// A timer that has passed must lie ahead once it was served, or the daemon would spin.
+    fn blame_timer(&mut self, host: HostId) {
+        let now = self.clock(host).mono;
+        let Some(process) = self.process_mut(host) else { return };
+        let timers = [
+            ("raft", process.raft.deadline()),
+            ("scheduler", process.scheduler.deadline()),
+            ("runtime", process.runtime.deadline()),
+            ("liveness", process.liveness.deadline()),
+            ("member", process.member.deadline()),
+        ];
+        let late = timers.iter().find(|(_, at)| at.is_some_and(|at| at <= now));
+        self.violate(format!("{host}: a timer stands still at {now:?}: {late:?}"));
     }
 
     /// One timer for all cores of the daemon.

@@ -48,6 +48,8 @@ pub(crate) struct World {
     /// Since when the members are the same, and who they are.
     pub(crate) stable_since: Micros,
     pub(crate) last_members: Vec<u64>,
+    /// Members that an operator had to join again because they knew nobody any more.
+    pub(crate) stranded: u64,
     /// The first promise that was broken.
     pub(crate) violation: Option<String>,
 }
