@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_lab::{Artifact, Lab, LabOptions, build_binary, probe_binary, until};
+use jaco_lab::{Artifact, Engine, Lab, LabOptions, build_binary, probe_binary, until};
 use serde_json::Value;
 
 use crate::container::Container;
@@ -231,6 +231,18 @@ impl Cluster {
             };
             among.iter().map(seen).collect::<Vec<_>>().join("\n")
         })
+    }
+
+    /// Where the daemons answer.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.nodes.iter().map(Node::socket).collect()
+    }
+
+    /// The engines of all hosts.
+    #[must_use]
+    pub fn engines(&self) -> Vec<Engine> {
+        self.nodes.iter().map(Node::engine).collect()
     }
 
     /// The containers of a deployment on all hosts, each with its node.

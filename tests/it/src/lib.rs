@@ -7,6 +7,7 @@
 
 mod cluster;
 mod container;
+mod http;
 mod load;
 mod node;
 mod pause;
@@ -15,6 +16,7 @@ mod run;
 mod shape;
 mod stack;
 mod storm;
+mod writers;
 
 pub use cluster::{Cluster, voters_of, with_cluster, with_node};
 pub use container::Container;
@@ -26,3 +28,4 @@ pub use run::Run;
 pub use shape::{has_keys, list, only};
 pub use stack::{Stack, probe, quick_update};
 pub use storm::{Bounds, Summary, storm};
+pub use writers::{Ledger, while_written};

@@ -1,11 +1,13 @@
 //! What users would notice during a change: a client that asks all the time, and a watch over the
 //! number of ready containers.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use jaco_lab::Engine;
 
 use crate::container::Container;
 use crate::node::{IMAGE, Node};
@@ -70,19 +72,22 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Counts the containers of a service, straight from the engine, while `work` runs.
+    /// Counts the containers of a service, straight from the engines, while `work` runs.
+    ///
+    /// A container counts as ready that was so at this look or the one before: between the looks
+    /// at two engines a replica may move from the second to the first.
     ///
     /// # Errors
-    /// Those of `work`, or when the engine does not answer.
+    /// Those of `work`, or when an engine does not answer.
     pub fn during<T>(
-        node: &Node,
+        engines: &[Engine],
         deployment: &str,
         service: &str,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(Watch, T)> {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let watcher = scope.spawn(|| Watch::until(node, deployment, service, &done));
+            let watcher = scope.spawn(|| Watch::until(engines, deployment, service, &done));
             let worked = work();
             done.store(true, Ordering::Relaxed);
             let watch = watcher.join().map_err(|_| anyhow!("the watch panicked"))??;
@@ -91,17 +96,30 @@ impl Watch {
         })
     }
 
-    fn until(c: &Node, deployment: &str, service: &str, done: &AtomicBool) -> Result<Watch> {
-        let engine = c.engine();
+    fn until(
+        engines: &[Engine],
+        deployment: &str,
+        service: &str,
+        done: &AtomicBool,
+    ) -> Result<Watch> {
         let mut watch = Watch { lowest: usize::MAX, highest: 0, looks: 0 };
+        let mut before = BTreeSet::new();
         while !done.load(Ordering::Relaxed) {
-            let mut all = Container::of_deployment(&engine, deployment)?;
+            let mut all = Vec::new();
+            for engine in engines {
+                all.extend(Container::of_deployment(engine, deployment)?);
+            }
             all.retain(|container| container.service == service);
-            let ready = all.iter().filter(|container| container.is_ready()).count();
-            watch.lowest = watch.lowest.min(ready);
+            let ready = all.iter().filter(|one| one.is_ready()).map(|one| one.id.clone());
+            let ready: BTreeSet<String> = ready.collect();
+            if engines.len() == 1 {
+                before.clear();
+            }
+            watch.lowest = watch.lowest.min(ready.union(&before).count());
             let running = all.iter().filter(|container| container.state == "running").count();
             watch.highest = watch.highest.max(running);
             watch.looks += 1;
+            before = ready;
             pause(LOOK_EVERY);
         }
         Ok(watch)

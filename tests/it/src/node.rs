@@ -150,6 +150,12 @@ impl Node {
         self.host().engine()
     }
 
+    /// Where the daemon answers.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.daemon.socket()
+    }
+
     /// The product's API on its unix socket.
     #[must_use]
     pub fn api(&self) -> Engine {

@@ -16,7 +16,8 @@ fn start_first_never_drops_below_the_wanted_number() -> Result<()> {
         let before = c.containers("shop")?;
         let client = Client::start(c, "shop", "web")?;
         stack.write(web("green"))?;
-        let (watch, _) = Watch::during(c, "shop", "web", || c.ok(&["apply", &stack.path()]))?;
+        let (watch, _) =
+            Watch::during(&[c.engine()], "shop", "web", || c.ok(&["apply", &stack.path()]))?;
         let (answered, failed) = client.stop()?;
         ensure!(watch.lowest >= 3, "{watch:?}");
         ensure!(watch.highest == 4, "one at a time, and the new one first: {watch:?}");
@@ -46,7 +47,8 @@ fn a_service_with_a_volume_is_stopped_first_and_keeps_its_data() -> Result<()> {
         let before = c.container("shop", "store")?;
         c.post(18_080, "/file?path=/data/mark")?;
         stack.write(store("green"))?;
-        let (watch, _) = Watch::during(c, "shop", "store", || c.ok(&["apply", &stack.path()]))?;
+        let (watch, _) =
+            Watch::during(&[c.engine()], "shop", "store", || c.ok(&["apply", &stack.path()]))?;
         ensure!(watch.highest == 1, "two containers had the volume at once: {watch:?}");
         let after = c.container("shop", "store")?;
         ensure!(after.generation == before.generation + 1 && after.is_ready(), "{after:?}");
