@@ -67,7 +67,7 @@ fn cluster_view(state: &State, leader: Option<&NodeId>, contacts: &Contacts) -> 
         initialized: true,
         leader: leader.map(|node| rows::hostname(state, node)),
         raft_index: state.applied_index,
-        nodes: state.nodes.values().map(|node| rows::node(state, node, contacts)).collect(),
+        nodes: rows::nodes(state, contacts),
         cluster_id: state.cluster.as_ref().map(|cluster| cluster.cluster_id.to_string()),
         name: state.cluster.as_ref().map(|cluster| cluster.name.clone()),
         epoch: state.cluster.as_ref().map(|cluster| cluster.epoch),

@@ -24,8 +24,7 @@ const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(crate) async fn nodes(api: Data<Api>) -> Answer<HttpResponse> {
     let state = api.state()?;
     let contacts = api.backend.contacts();
-    let nodes: Vec<_> =
-        state.nodes.values().map(|node| rows::node(&state, node, &contacts)).collect();
+    let nodes = rows::nodes(&state, &contacts);
     Ok(HttpResponse::Ok().json(serde_json::json!({ "nodes": nodes })))
 }
 

@@ -147,8 +147,15 @@ pub(crate) fn transition(step: &Transition) -> TransitionView {
     }
 }
 
+/// All members, by hostname.
+pub(crate) fn nodes(state: &State, contacts: &Contacts) -> Vec<NodeView> {
+    let mut rows: Vec<_> = state.nodes.values().map(|one| node(state, one, contacts)).collect();
+    rows.sort_by(|a, b| a.hostname.cmp(&b.hostname));
+    rows
+}
+
 /// One member.
-pub(crate) fn node(state: &State, node: &Node, contacts: &Contacts) -> NodeView {
+fn node(state: &State, node: &Node, contacts: &Contacts) -> NodeView {
     let facts = &node.facts;
     let mut labels = facts.labels.clone();
     labels.extend(node.labels.clone());
