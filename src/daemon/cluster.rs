@@ -82,8 +82,18 @@ pub(crate) struct RejoinReply {
     pub(crate) peers: Vec<PeerRecord>,
 }
 
-/// The members by the replicated state.
-pub(crate) fn peer_records(state: &State) -> Vec<PeerRecord> {
+/// The members by the replicated state, and this one where it is now: what it says of itself gets
+/// into the state only once its engine answers.
+pub(crate) fn peer_records(hub: &Hub, state: &State) -> Vec<PeerRecord> {
+    let mut records = records_of(state);
+    let (me, address) = hub.whereabouts();
+    for record in records.iter_mut().filter(|record| record.node == me && !address.is_empty()) {
+        record.address.clone_from(&address);
+    }
+    records
+}
+
+fn records_of(state: &State) -> Vec<PeerRecord> {
     let record = |node: &Node| PeerRecord {
         node: node.id.clone(),
         raft_id: node.raft_id,
@@ -199,7 +209,7 @@ pub(crate) async fn admit(hub: &Hub, payload: Vec<u8>) -> Result<Vec<u8>, Fault>
         raft_id,
         ca: authority.cert_pem,
         certificate,
-        peers: peer_records(&state),
+        peers: peer_records(hub, &state),
     };
     serde_json::to_vec(&reply).map_err(internal)
 }
@@ -268,7 +278,7 @@ pub(crate) async fn rejoin(hub: &Hub, node: NodeId, payload: Vec<u8>) -> Result<
     };
     let state = hub.state();
     let epoch = state.cluster.as_ref().map_or(1, |cluster| cluster.epoch);
-    serde_json::to_vec(&RejoinReply { raft_id, epoch, peers: peer_records(&state) })
+    serde_json::to_vec(&RejoinReply { raft_id, epoch, peers: peer_records(hub, &state) })
         .map_err(internal)
 }
 

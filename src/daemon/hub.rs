@@ -166,10 +166,24 @@ impl Inner {
                 None => tracing::debug!(count = messages.len(), "no peers to send to"),
             },
             Io::Violation { from, what } => tracing::warn!(from, what, "peer violation"),
+            Io::Diverged { index, same, against, is_minority } => {
+                tracing::error!(index, same, against, "the states of members differ");
+                if is_minority {
+                    self.fence(index);
+                }
+            }
             Io::Fatal(error) => self.fatal = Some(error),
             // Taken before: they need the other members.
             Io::Forward { .. } | Io::AskRead { .. } | Io::Probe { .. } | Io::TellRemoved(_) => {}
         }
+    }
+
+    /// Stops serving a state that most members do not have; the way back is to join again.
+    fn fence(&mut self, index: u64) {
+        if let Some(file) = &self.roster_file {
+            file.fence(index);
+        }
+        self.fatal = Some(jaco_wiring::Error::Diverged { index });
     }
 
     fn show_roster(&mut self, roster: Vec<Peer>) {

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 const PEERS: &str = "peers.json";
 
+/// There while this node must not serve; holds the index at which its state was found wrong.
+const FENCED: &str = "fenced";
+
 /// Where the files are.
 pub(crate) fn node_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("node")
@@ -19,7 +22,7 @@ pub(crate) fn node_dir(data_dir: &Path) -> PathBuf {
 pub(crate) fn forget(data_dir: &Path, raft_id: u64) -> io::Result<()> {
     let node = node_dir(data_dir);
     // The marker first: without it the rest is no member's.
-    for name in ["id", "node.crt", "node.key", "ca.crt", PEERS] {
+    for name in ["id", "node.crt", "node.key", "ca.crt", PEERS, FENCED] {
         match std::fs::remove_file(node.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -54,6 +57,28 @@ impl RosterFile {
         let bytes = serde_json::to_vec_pretty(records).unwrap_or_default();
         if let Err(error) = write_whole(&self.0, &bytes) {
             tracing::warn!(path = %self.0.display(), %error, "cannot keep the list of members");
+        }
+    }
+
+    /// Keeps this node from serving its state until it has joined again.
+    pub(crate) fn fence(&self, index: u64) {
+        if let Err(error) =
+            write_whole(&self.0.with_file_name(FENCED), index.to_string().as_bytes())
+        {
+            tracing::error!(%error, index, "cannot note that this node's state is wrong");
+        }
+    }
+
+    /// The index at which this node's state was found wrong, if it was.
+    pub(crate) fn fenced_at(&self) -> Option<String> {
+        std::fs::read_to_string(self.0.with_file_name(FENCED)).ok()
+    }
+
+    /// Lets this node serve again, with a state from the others.
+    pub(crate) fn lift_fence(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.0.with_file_name(FENCED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn begin(
             schedulable: true,
             voter: true,
             labels: std::collections::BTreeMap::new(),
-            facts: NodeFacts::default(),
+            facts: facts(config, alone),
             joined_at: now,
             serials,
             liveness_epoch: 0,
@@ -92,6 +92,19 @@ pub(crate) fn begin(
     let cluster_id = cluster_id.to_string();
     let view = InitView { cluster_id, name, node: hostname.to_string() };
     Ok(Begun { store, view })
+}
+
+/// What is known without an engine: a node that joins soon must find this one.
+fn facts(config: &Config, alone: bool) -> NodeFacts {
+    let addresses = if alone { None } else { crate::daemon::boot::addresses(config) };
+    let (address, api_address) =
+        addresses.map(|at| (at.public_peer, at.public_api)).unwrap_or_default();
+    NodeFacts {
+        address,
+        api_address,
+        version: crate::version::VERSION.to_owned(),
+        ..NodeFacts::default()
+    }
 }
 
 /// A new authority, and the first member's certificate by it.

@@ -186,10 +186,13 @@ pub(crate) async fn rejoin(config: &Config, clock: &Clock) -> Result<Joined, Fau
         created_at_ms: clock.wall().0,
         ..marker
     };
-    RosterFile::of(&config.data_dir).write_records(&reply.peers);
+    let roster = RosterFile::of(&config.data_dir);
+    roster.write_records(&reply.peers);
     let store = Store::replace(Arc::new(HostDisk), &config.data_dir, &next).map_err(|error| {
         Fault::new(ErrorCode::StorageFailed, crate::daemon::logging::chain(&error))
     })?;
+    // Only now is the state that was wrong out of the way.
+    roster.lift_fence().map_err(internal)?;
     let cluster_id = crate::daemon::init::uuid_text(next.cluster_id);
     let view = JoinView { hostname: node_name(config).to_string(), cluster_id };
     Ok(Joined { store, view })

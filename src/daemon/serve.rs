@@ -6,6 +6,7 @@ use crate::daemon::backend::{DaemonBackend, REQUESTS_MAX, Request};
 use crate::daemon::boot::{self, Frame, Running};
 use crate::daemon::config::{self, Config};
 use crate::daemon::hub::Boards;
+use crate::daemon::identity::RosterFile;
 use crate::daemon::network::{PEER_REQUESTS_MAX, PeerRequest};
 use crate::daemon::renew::{self, Renewal};
 use crate::daemon::{cluster, init, logging, notify, socket};
@@ -144,6 +145,17 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 impl Daemon {
     /// Starts the member that the data directory holds, or begins one if asked to.
     fn boot(&mut self) -> Result<(), boot::Error> {
+        if let Some(index) = RosterFile::of(&self.config.data_dir).fenced_at() {
+            let message =
+                format!("most members have another state than this node at index {index}");
+            tracing::error!(index, "this node is fenced: its state is not that of the others");
+            let fault = Fault::new(ErrorCode::StateDivergence, message)
+                .with("host", init::node_name(&self.config))
+                .with("index", index)
+                .with("hint", "jaco node rejoin");
+            self.boards.membership.send_replace(Membership::Failed(fault));
+            return Ok(());
+        }
         let opened = match boot::open(&self.config) {
             Ok(opened) => opened,
             Err(boot::Error::Store(error)) if self.may_rejoin(&error) => {

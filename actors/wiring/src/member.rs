@@ -1,5 +1,6 @@
 //! One daemon's state machine, its proposals in flight, and the table of who talks to whom.
 
+use crate::diverge::Checkpoints;
 use crate::entry::decode;
 use crate::propose::Origin;
 use crate::reads::{CatchUp, LEADER_WAIT, Reader};
@@ -65,6 +66,7 @@ pub struct Member {
     pub(crate) suspects: BTreeSet<NodeId>,
     /// Removals whose end is being written.
     pub(crate) forgetting: BTreeSet<NodeId>,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 impl Member {
@@ -95,6 +97,7 @@ impl Member {
             started: now.mono,
             suspects: BTreeSet::new(),
             forgetting: BTreeSet::new(),
+            checkpoints: Checkpoints::default(),
         }
     }
 
@@ -160,7 +163,7 @@ impl Member {
     pub fn from_liveness(&mut self, now: Now, effect: jaco_liveness_core::Effect) -> Vec<Step> {
         match effect {
             jaco_liveness_core::Effect::Probe { op, peer, word } => {
-                vec![Step::Io(Io::Probe { op, to: peer, word })]
+                vec![Step::Io(Io::Probe { op, to: peer, word: self.with_checkpoint(word) })]
             }
             jaco_liveness_core::Effect::Suspects(suspects) => {
                 self.suspects.clone_from(&suspects);
@@ -256,6 +259,7 @@ impl Member {
         let mut events = Vec::new();
         let was_shown = self.has_caught_up();
         for Committed { index, op, payload, .. } in entries {
+            self.checkpoint_before(index);
             let data = match payload {
                 Payload::Command(data) => data,
                 Payload::Members(members) => {
@@ -265,6 +269,7 @@ impl Member {
                         &members.voters,
                     ));
                     self.members = members;
+                    self.checkpoint_after(index);
                     continue;
                 }
             };
@@ -277,6 +282,7 @@ impl Member {
             let Applied { result, events: changed } =
                 jaco_state::apply(&mut self.state, index, &envelope);
             events.extend(changed);
+            self.checkpoint_after(index);
             if let Some(origin) = op.and_then(|op| self.pending.remove(&op)) {
                 answers.extend(self.answer(origin, index, result));
             }

@@ -137,6 +137,18 @@ pub enum Io {
         /// What is wrong.
         what: &'static str,
     },
+    /// The states of members differ at one index of the log, which nothing but a bug can cause. A
+    /// member in the minority must stop serving, and begin again from the others.
+    Diverged {
+        /// Where.
+        index: u64,
+        /// Members that have the state of this one, itself among them.
+        same: usize,
+        /// Members that agree on another.
+        against: usize,
+        /// Whether those are more than half of all.
+        is_minority: bool,
+    },
     /// Stop: the durable state can no longer be trusted or understood.
     Fatal(Error),
 }
@@ -155,6 +167,12 @@ pub enum Error {
         /// What the decoder said.
         #[source]
         source: jaco_wire::Error,
+    },
+    /// Most members have another state.
+    #[error("most members have another state at index {index}")]
+    Diverged {
+        /// Where it was found.
+        index: u64,
     },
     /// A snapshot does not hold a state.
     #[error("cannot read the state in the snapshot at index {index}")]

@@ -1,6 +1,7 @@
 //! One member in memory: the real cores and the real wiring, a disk and an engine of our own.
 
 use jaco_kit_core::{Core, Mono, Now, Wall};
+use jaco_liveness_core::{Checkpoint, Word};
 use jaco_model::command::{Command, Envelope, InitCluster, JoinNode};
 use jaco_model::entity::{Node, NodeFacts, NodeStatus};
 use jaco_model::{ClusterId, ErrorCode, Identity, NodeId, NodeName, RequestId, WallMs};
@@ -390,4 +391,51 @@ fn a_forwarded_command_gets_the_time_of_the_leader() {
     assert_eq!(world.answers.last().map(|(ticket, ..)| *ticket), Some(Ticket(5)));
     let cluster_time = world.member.state().cluster.as_ref().unwrap().cluster_time;
     assert!(cluster_time <= WallMs(world.now().wall.0), "{cluster_time}");
+}
+
+#[test]
+fn a_state_that_most_members_do_not_have_stops_serving() {
+    let mut world = World::new();
+    world.run(50);
+    let hash = "5".repeat(64);
+    for n in 2..=3_u64 {
+        let secret_hash = format!("{n}{}", &hash[1..]);
+        let expires_at = WallMs(3_000_000);
+        let token = Command::IssueJoinToken { secret_hash: secret_hash.clone(), expires_at };
+        world.submit(n * 10, u128::from(n) * 10, token);
+        let Command::InitCluster(first) = init().command else { panic!("a cluster") };
+        let (id, name) = (format!("n{n}"), format!("node-{n}"));
+        let node = Node {
+            id: NodeId::new(id),
+            name: NodeName::new(name),
+            raft_id: 100 + n,
+            voter: false,
+            ..first.node
+        };
+        let join = JoinNode { secret_hash, key_digest: "6".repeat(64), node };
+        world.submit(n * 10 + 1, u128::from(n) * 10 + 1, Command::JoinNode(Box::new(join)));
+    }
+    let said = |world: &World| world.member.with_checkpoint(Word::default()).checkpoint;
+    assert_eq!(said(&world), None, "nothing to compare yet");
+    let before = world.member.state().applied_index;
+    for n in 0..=1_024 - before {
+        world.submit(1_000 + n, u128::from(1_000 + n), unknown_delete());
+    }
+    let mine = said(&world).expect("the log is long enough");
+    assert_eq!(mine.index, 1_024);
+    let word = |hash: &str, index| {
+        let checkpoint = Some(Checkpoint { index, hash: hash.to_owned() });
+        Word { checkpoint, ..Word::default() }
+    };
+    let (second, third) = (NodeId::from("n2"), NodeId::from("n3"));
+    assert!(world.member.compare(&second, &word(&mine.hash, 1_024)).is_empty());
+    assert!(world.member.compare(&second, &word("other", 2_048)).is_empty(), "another index");
+    let found = |steps: Vec<Step>| match &steps[..] {
+        [Step::Io(Io::Diverged { index: 1_024, is_minority, .. })] => *is_minority,
+        other => panic!("{other:?}"),
+    };
+    assert!(!found(world.member.compare(&second, &word("other", 1_024))), "one against one");
+    assert!(world.member.compare(&second, &word("other", 1_024)).is_empty(), "said once");
+    assert!(world.member.compare(&third, &word("a third one", 1_024)).is_empty());
+    assert!(found(world.member.compare(&third, &word("other", 1_024))), "two of three");
 }

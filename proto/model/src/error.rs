@@ -55,6 +55,7 @@ error_codes! {
     CaDigestMismatch "ca_digest_mismatch" 500 1 false,
     ClockSkew "clock_skew" 409 1 false,
     NodeFenced "node_fenced" 503 1 false,
+    StateDivergence "state_divergence" 503 1 false,
     Forbidden "forbidden" 403 1 false,
     PrivilegedRequired "privileged_required" 403 1 false,
     PermissionDenied "permission_denied" 500 1 false,

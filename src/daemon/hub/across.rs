@@ -29,11 +29,18 @@ impl Hub {
 
     /// A probe of another member; gives what this one has to say.
     pub(crate) fn heard(&self, from: NodeId, word: Word) -> Word {
+        self.compare(&from, &word);
         let inner = self.inner.borrow();
         let input = jaco_liveness_core::Input::Heard { from, word };
         push_to(inner.links.liveness.as_ref(), input);
         let applied_index = inner.member.state().applied_index;
-        Word { applied_index, ..inner.word.clone() }
+        inner.member.with_checkpoint(Word { applied_index, ..inner.word.clone() })
+    }
+
+    /// Holds the state of another member against this one's.
+    fn compare(&self, from: &NodeId, word: &Word) {
+        let steps = self.inner.borrow_mut().member.compare(from, word);
+        self.run(steps);
     }
 
     /// Takes a snapshot of the leader in; `installed` is told once it is durable and shown.
@@ -120,6 +127,9 @@ impl Hub {
         actix::spawn(async move {
             let answered = hub.call(&to, Method::Ping, word.encode(), PROBE_LIMIT).await;
             let answered = answered.ok().and_then(|bytes| Word::decode(&bytes).ok());
+            if let Some(word) = &answered {
+                hub.compare(&to, word);
+            }
             let input = match answered {
                 Some(word) => jaco_liveness_core::Input::Answered { op, word },
                 None => jaco_liveness_core::Input::Failed { op },

@@ -94,6 +94,12 @@ impl Hub {
         inner.hearsay = Hearsay { applied_index: 0, peers: known };
     }
 
+    /// This node, and where its peer port is; empty when it has none.
+    pub(crate) fn whereabouts(&self) -> (NodeId, String) {
+        let inner = self.inner.borrow();
+        (inner.me.clone(), inner.whereabouts.address.clone())
+    }
+
     /// The members as this one knows them; a leader also notes where the asking one is.
     pub(crate) fn tell_members(&self, from: &NodeId, asked: Whereabouts) -> Hearsay {
         let state = self.state();
@@ -111,7 +117,7 @@ impl Hub {
                 }
             });
         }
-        Hearsay { applied_index: state.applied_index, peers: cluster::peer_records(&state) }
+        Hearsay { applied_index: state.applied_index, peers: cluster::peer_records(self, &state) }
     }
 
     /// Asks until there is a leader and nothing older is shown than it knows.

@@ -65,6 +65,7 @@ impl LivenessCore {
             suspects: self.paths.suspects().take(SUSPECTS_MAX).cloned().collect(),
             applied_index: self.applied,
             stalled_ms: u32::try_from(stalled.as_millis()).unwrap_or(u32::MAX),
+            checkpoint: None,
         }
     }
 

@@ -30,4 +30,4 @@ pub use effect::Effect;
 pub use input::{Input, Peer};
 pub use settings::Settings;
 pub use view::PeerView;
-pub use word::{NotAWord, Word};
+pub use word::{Checkpoint, NotAWord, Word};

@@ -29,6 +29,19 @@ pub struct Word {
     pub applied_index: u64,
     /// By how much the speaker's timer was late at worst in the last two seconds, in milliseconds.
     pub stalled_ms: u32,
+    /// The hash of the speaker's state at some index, which must be the listener's there. Carried,
+    /// not looked at, by liveness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// The hash of a state at one index of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Everything up to here was applied.
+    pub index: u64,
+    /// In hex.
+    pub hash: String,
 }
 
 /// The bytes are not a word that this version accepts.
@@ -79,6 +92,7 @@ mod tests {
             suspects: (0..suspects).map(|n| NodeId::new(format!("{n:032x}"))).collect(),
             applied_index: 77,
             stalled_ms: 12,
+            checkpoint: Some(Checkpoint { index: 1_024, hash: "ab".repeat(32) }),
         }
     }
 
@@ -117,6 +131,13 @@ mod tests {
             r#""suspects":["00000000000000000000000000000000"],"#,
             r#""applied_index":77,"stalled_ms":12}"#
         );
-        assert_eq!(text, expected);
+        let bare = Word { checkpoint: None, ..word(1) };
+        assert_eq!(String::from_utf8(bare.encode()).unwrap(), expected);
+        let with_more = format!(
+            r#"{},"checkpoint":{{"index":1024,"hash":"{}"}}}}"#,
+            expected.trim_end_matches('}'),
+            "ab".repeat(32)
+        );
+        assert_eq!(text, with_more);
     }
 }

@@ -16,6 +16,7 @@ fn any_word(dice: &mut Dice) -> Word {
         suspects: suspects.map(|_| id(dice.index(12))).collect(),
         applied_index: if dice.throw(20) == 0 { u64::MAX } else { dice.throw(9) },
         stalled_ms: u32::MAX,
+        checkpoint: None,
     }
 }
 
