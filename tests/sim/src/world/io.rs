@@ -68,6 +68,9 @@ impl World {
             Io::Violation { from, what } => {
                 self.violate(format!("{host} accuses raft id {from}: {what}"));
             }
+            Io::Diverged { index, .. } => {
+                self.violate(format!("{host} has another state at index {index}"));
+            }
             Io::Fatal(error) => self.fatal(host, now, &error),
         }
     }
