@@ -139,6 +139,16 @@ impl Node {
         self.daemon.data_dir()
     }
 
+    /// Which member of which cluster the daemon's files say that this is.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn marker(&self) -> Result<Value> {
+        let path = self.daemon_dir().join("node/id");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
     /// The daemon, to be killed and started again.
     pub fn daemon(&mut self) -> &mut Daemon {
         &mut self.daemon
