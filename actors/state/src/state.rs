@@ -124,6 +124,18 @@ impl State {
         ids.into_iter().flatten().filter_map(|id| self.instances.get(id))
     }
 
+    /// The same cluster in which nothing runs: what a member that was removed is shown, so that it
+    /// takes its containers down.
+    #[must_use]
+    pub fn without_instances(&self) -> State {
+        let mut state = self.clone();
+        let all: Vec<InstanceId> = self.instances.keys().cloned().collect();
+        for id in all {
+            state.take::<Instance>(&id);
+        }
+        state
+    }
+
     /// The audit log, oldest line first.
     pub fn audit(&self) -> impl DoubleEndedIterator<Item = &AuditEvent> {
         self.audit.values().map(|line| &line.event)
