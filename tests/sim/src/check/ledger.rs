@@ -14,8 +14,8 @@ pub(crate) struct Ledger {
     leaders: BTreeMap<u64, u64>,
     /// Term of the entry before and hash of the content, by index and term.
     entries: BTreeMap<(u64, u64), (u64, u64)>,
-    /// Term by index of what some member took for committed.
-    committed: BTreeMap<u64, u64>,
+    /// By index of what some member took for committed: its term, and the term in which it did so.
+    committed: BTreeMap<u64, (u64, u64)>,
     /// Up to where a majority of disks was seen to hold what is committed.
     secured: u64,
     /// State hash and cluster time by index.
@@ -65,9 +65,10 @@ impl Ledger {
         Err(format!("invariant 1: {known:x} and {raft_id:x} lead in term {term}"))
     }
 
-    /// A new leader has everything that is committed (invariant 3).
-    pub(crate) fn is_complete(&self, log: &DurableLog) -> Result<(), String> {
-        let Some((index, term)) = self.committed.last_key_value() else { return Ok(()) };
+    /// A new leader has everything that was committed in earlier terms (invariant 3).
+    pub(crate) fn is_complete(&self, leads: u64, log: &DurableLog) -> Result<(), String> {
+        let mut earlier = self.committed.iter().rev().filter(|(_, (_, in_term))| *in_term < leads);
+        let Some((index, (term, _))) = earlier.next() else { return Ok(()) };
         if *index <= log.truncated.index || log.term(*index) == Some(*term) {
             return Ok(());
         }
@@ -92,8 +93,10 @@ impl Ledger {
     }
 
     /// Committed entries never change (invariant 2).
-    pub(crate) fn commit(&mut self, index: u64, term: u64) -> Result<(), String> {
-        let known = *self.committed.entry(index).or_insert(term);
+    pub(crate) fn commit(&mut self, index: u64, term: u64, in_term: u64) -> Result<(), String> {
+        let (known, first) = self.committed.entry(index).or_insert((term, in_term));
+        *first = in_term.min(*first);
+        let known = *known;
         if known == term {
             return Ok(());
         }

@@ -20,12 +20,14 @@ const LOOK_EVERY: u64 = 100;
 impl World {
     /// Looks at an effect of a raft core before anything follows from it.
     pub(crate) fn before_raft_effect(&mut self, host: HostId, effect: &Effect) {
+        let running = self.host(host).running();
+        let in_term = running.map_or(0, |process| process.raft.status().term);
         let check = match effect {
             Effect::RoleChanged(status) if status.role == Role::Leader => {
                 self.check_leader(host, status.term)
             }
-            Effect::Apply(entries) => self.check_apply(entries),
-            Effect::Restore { at, .. } => self.ledger.commit(at.index, at.term),
+            Effect::Apply(entries) => self.check_apply(entries, in_term),
+            Effect::Restore { at, .. } => self.ledger.commit(at.index, at.term, in_term),
             _ => Ok(()),
         };
         self.require(check);
@@ -34,13 +36,13 @@ impl World {
     fn check_leader(&mut self, host: HostId, term: u64) -> Result<(), String> {
         let Some(process) = self.hosts[host.0].process.as_deref() else { return Ok(()) };
         self.ledger.leads(term, process.raft_id)?;
-        self.ledger.is_complete(process.raft.durable())
+        self.ledger.is_complete(term, process.raft.durable())
     }
 
     /// What is applied is committed, and what is committed is durable on a majority.
-    fn check_apply(&mut self, entries: &[Committed]) -> Result<(), String> {
+    fn check_apply(&mut self, entries: &[Committed], in_term: u64) -> Result<(), String> {
         for entry in entries {
-            self.ledger.commit(entry.index, entry.term)?;
+            self.ledger.commit(entry.index, entry.term, in_term)?;
         }
         self.ledger.reconfigure(entries)?;
         let Some(last) = entries.last().filter(|last| last.index > self.ledger.secured()) else {
@@ -85,6 +87,8 @@ impl World {
         let Some(disk) = &self.host(host).disk else { return };
         let (log, state) = (&disk.durable, &disk.durable.hard_state);
         let holds = match message.get_msg_type() {
+            // Of an older term than the durable one: it is never given to anybody else.
+            _ if message.term < state.term => true,
             MessageType::MsgAppendResponse if !message.reject => message.index <= log.last_index(),
             MessageType::MsgRequestVoteResponse if !message.reject => {
                 (state.term, state.vote) == (message.term, message.to)
