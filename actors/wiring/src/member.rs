@@ -62,6 +62,8 @@ pub struct Member {
     /// An older state must not be shown to anybody: a reader would miss what was acknowledged, the
     /// runtime would take newer containers for orphans.
     pub(crate) catch_up: CatchUp,
+    /// The state is shown although it may be older than what was acknowledged.
+    pub(crate) is_doubted: bool,
     pub(crate) started: Mono,
     pub(crate) suspects: BTreeSet<NodeId>,
     /// Removals whose end is being written.
@@ -94,6 +96,7 @@ impl Member {
             leader: None,
             leaderless_since: Some(now.mono),
             catch_up,
+            is_doubted: false,
             started: now.mono,
             suspects: BTreeSet::new(),
             forgetting: BTreeSet::new(),
@@ -101,8 +104,12 @@ impl Member {
         }
     }
 
-    /// Whether the state holds everything that was acknowledged before the start.
+    /// Whether the state is shown: it holds everything that was acknowledged before the start, or
+    /// nobody could say for long what that is.
     pub fn has_caught_up(&self) -> bool {
+        if self.is_doubted {
+            return true;
+        }
         match self.catch_up {
             CatchUp::Until(index) => self.state.applied_index >= index,
             CatchUp::Asking { .. } => false,
@@ -288,12 +295,11 @@ impl Member {
             }
         }
         let mut steps = self.show_members_after(&events);
+        // What is replayed was news in an earlier life; it is shown once, as a whole.
         if was_shown {
             steps.extend(self.publish(events));
-        } else {
-            // What is replayed was news in an earlier life; it is shown once, as a whole.
-            steps.extend(self.settle_catch_up());
         }
+        steps.extend(self.settle_catch_up());
         if self.state.nodes.len() > 1 {
             let index = self.state.applied_index;
             steps.push(deliver(Delivery::Liveness(jaco_liveness_core::Input::Applied(index))));

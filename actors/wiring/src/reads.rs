@@ -36,9 +36,14 @@ pub(crate) enum CatchUp {
 /// Pause after a question that failed.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long a start waits for a leader. Then the state of this node's own log is shown: without a
-/// quorum its containers are worth more than its doubts.
+/// How long a start waits for a leader. Then the state of this node's own log is shown, as one that
+/// may be old: what it wants is started, what it does not know is left alone.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(30);
+
+/// Tells the runtime whether what it is shown may be older than what was acknowledged.
+fn doubted(is_doubted: bool) -> Step {
+    deliver(Delivery::Runtime(jaco_runtime_core::Input::Doubted(is_doubted)))
+}
 
 impl Member {
     /// A read of the API that must see everything acknowledged before it. Answered by `AnswerRead`.
@@ -148,13 +153,15 @@ impl Member {
         if now.mono < at {
             return Vec::new();
         }
-        if self.leader.is_none() && now.mono.since(self.started) >= LEADER_WAIT {
-            // A newcomer has nothing of its own to show.
-            if self.state.cluster.is_some() {
-                return self.catch_up_until(self.state.applied_index);
-            }
-        }
         self.catch_up = CatchUp::Asking { asked: false, at: now.mono.plus(ASK_AGAIN) };
+        let waited = self.leader.is_none() && now.mono.since(self.started) >= LEADER_WAIT;
+        // A newcomer has nothing of its own to show.
+        if waited && self.state.cluster.is_some() && !self.is_doubted {
+            self.is_doubted = true;
+            let mut steps = vec![doubted(true)];
+            steps.extend(self.show());
+            return steps;
+        }
         self.ask_to_catch_up(now)
     }
 
@@ -168,7 +175,11 @@ impl Member {
         match self.catch_up {
             CatchUp::Until(index) if self.state.applied_index >= index => {
                 self.catch_up = CatchUp::Done;
-                self.show()
+                let was_doubted = std::mem::take(&mut self.is_doubted);
+                let mut steps: Vec<Step> =
+                    was_doubted.then(|| doubted(false)).into_iter().collect();
+                steps.extend(self.show());
+                steps
             }
             CatchUp::Until(_) | CatchUp::Asking { .. } | CatchUp::Done => Vec::new(),
         }

@@ -28,7 +28,8 @@ const ROUNDS: usize = 16;
 /// the engine was last seen to have, and what was already ordered. It keeps nothing that cannot be
 /// derived again from the first two, so a restart of the daemon or of the engine costs no
 /// container. The first [`Input::StateChanged`] must hold every entry of the local log: a
-/// container that an older state does not know would be taken for an orphan.
+/// container that an older state does not know would be taken for an orphan. Where that cannot be
+/// had, [`Input::Doubted`] says so.
 #[derive(Debug)]
 pub struct RuntimeCore {
     host: Host,
@@ -47,6 +48,8 @@ pub struct RuntimeCore {
     served: Option<Mono>,
     /// Whether networks and volumes may have become useless.
     sweep: bool,
+    /// The state may be old.
+    is_doubted: bool,
     /// Volumes that the state does not show as they are.
     volumes: BTreeMap<String, VolumeReport>,
 }
@@ -68,6 +71,7 @@ impl RuntimeCore {
             count: 0,
             served: None,
             sweep: false,
+            is_doubted: false,
             volumes: BTreeMap::new(),
         }
     }
@@ -75,6 +79,7 @@ impl RuntimeCore {
     fn take(&mut self, now: Now, input: Input) {
         match input {
             Input::StateChanged(state) => self.state_changed(state),
+            Input::Doubted(is_doubted) => self.is_doubted = is_doubted,
             Input::EngineUp(facts) => {
                 self.lose_engine();
                 self.engine.up(now.mono, facts);
@@ -244,6 +249,9 @@ impl RuntimeCore {
             // An instance without a task has lost its revision; its container is not touched.
             instance.is_none_or(|of| of.node != self.host.node || self.tasks.contains_key(&of.id))
         };
+        if self.is_doubted {
+            return;
+        }
         let strays = strays.iter().filter(listed).copied();
         self.orphans.found(strays, &self.settings, self.seed);
         self.sweep = true;
@@ -308,7 +316,7 @@ impl RuntimeCore {
 
     /// Removes networks and volumes that nobody needs any more.
     fn sweep(&mut self, state: &State) {
-        if !std::mem::take(&mut self.sweep) || !self.orphans.is_empty() {
+        if self.is_doubted || !std::mem::take(&mut self.sweep) || !self.orphans.is_empty() {
             return;
         }
         let needed = sweep::needed_networks(&self.tasks, state);

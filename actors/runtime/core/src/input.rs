@@ -12,6 +12,9 @@ use std::sync::Arc;
 pub enum Input {
     /// The replicated state has moved on.
     StateChanged(Arc<State>),
+    /// Whether the states that follow may be older than what was acknowledged. Then nothing is
+    /// removed for being unknown to them.
+    Doubted(bool),
     /// A proposal of this core was applied, refused, or its fate is unknown.
     Proposed {
         /// Which one.

@@ -7,7 +7,7 @@ use jaco_kit_core::Core;
 use jaco_model::command::{Command, RestartTarget, Step};
 use jaco_model::spec::ServiceSpec;
 use jaco_model::{DeploymentName, InstanceId, ReplicaId, Revision, name};
-use jaco_runtime_core::{EngineEvent, Health, PullReason};
+use jaco_runtime_core::{EngineEvent, Health, Input, PullReason};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,7 @@ impl Script {
             }
             ("engine", what) => self.engine(what),
             ("daemon", ["restart"]) => world.restart_core(),
+            ("doubt", [word]) => world.tell(Input::Doubted(*word == "on")),
             ("probes", [word]) => world.probes_pass = *word == "pass",
             ("fail", [op, times]) => {
                 world.failing.insert((*op).to_owned(), times.parse().expect("a number"));
