@@ -229,10 +229,12 @@ fn is_done(slot: &SlotView<'_>) -> bool {
 
 /// Whether the rollout still has to wait for the slot or to work on it.
 fn is_open(service: &Service<'_>, rollout: &Rollout, slot: &SlotView<'_>) -> bool {
+    let was_tried = slot.was_tried(&service.wanted, rollout.started_at);
     let given_up = rollout.state == RolloutState::InProgress
-        && (matches!(slot.verdict, Verdict::Failed(_))
-            || slot.was_tried(&service.wanted, rollout.started_at));
-    !is_done(slot) && !given_up
+        && (matches!(slot.verdict, Verdict::Failed(_)) || was_tried);
+    // That its node is away now does not heal what paused the rollout.
+    let still_failed = rollout.state == RolloutState::Paused && was_tried;
+    still_failed || (!is_done(slot) && !given_up)
 }
 
 fn is_candidate(service: &Service<'_>, rollout: &Rollout, slot: &SlotView<'_>) -> bool {
