@@ -178,7 +178,7 @@ impl World {
             voter: false,
             labels: BTreeMap::new(),
             facts: NodeFacts { address, ..NodeFacts::default() },
-            joined_at: WallMs(0),
+            joined_at: WallMs(crate::clock::START),
             serials: Vec::new(),
             liveness_epoch: 0,
             leaving: None,

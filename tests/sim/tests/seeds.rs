@@ -6,13 +6,8 @@ use jaco_sim::{Sweep, replay, run_twice, sweep};
 const SHARD: u64 = 8;
 
 fn run_shard(shard: u64) {
-    let of = Sweep {
-        first: 1 + shard * SHARD,
-        seeds: SHARD,
-        bug: None,
-        twice: true,
-        keep_going: false,
-    };
+    let of =
+        Sweep { first: 1 + shard * SHARD, seeds: SHARD, bug: None, twice: true, keep_going: false };
     let failures = sweep(of, |_| {});
     if let Some(outcome) = failures.first() {
         panic!("{}", replay(outcome.seed, None));

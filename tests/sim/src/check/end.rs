@@ -4,7 +4,8 @@
 use crate::event::HostId;
 use crate::host::{Host, Process, Standing};
 use crate::world::World;
-use jaco_model::entity::{AuditEvent, NodeStatus};
+use jaco_model::DeploymentName;
+use jaco_model::entity::{AuditEvent, Node, NodeStatus};
 use jaco_raft_core::Role;
 use jaco_state::{DeploymentStatus, State, StatusOfDeployment, deployment_status};
 use std::collections::BTreeSet;
@@ -39,11 +40,7 @@ impl World {
         if known != there {
             return Err(format!("the state has nodes {known:?}, the hosts are {there:?}"));
         }
-        let odd = state
-            .nodes
-            .values()
-            .find(|node| node.status != NodeStatus::Ready || node.leaving.is_some());
-        if let Some(node) = odd {
+        if let Some(node) = state.nodes.values().find(|node| !is_at_rest(state, node)) {
             return Err(format!("{} is {:?}, leaving {:?}", node.name, node.status, node.leaving));
         }
         check_deployments(state)?;
@@ -117,6 +114,16 @@ fn check_leader(running: &[(&Host, &Process)]) -> Result<(), String> {
         Some((host, _)) => Err(format!("{} does not follow the leader", host.id)),
         None => Ok(()),
     }
+}
+
+/// A node is ready and stays, or waits for an operator who must first see to a failed rollout.
+fn is_at_rest(state: &State, node: &Node) -> bool {
+    let is_paused = |name: &DeploymentName| {
+        let deployment = state.deployments.get(name);
+        deployment.is_some_and(|d| deployment_status(state, d).status == DeploymentStatus::Paused)
+    };
+    let is_held = || state.instances_on(&node.id).any(|of| is_paused(&of.deployment));
+    node.status == NodeStatus::Ready && (node.leaving.is_none() || is_held())
 }
 
 /// Every deployment is as wanted or says why not.
