@@ -183,6 +183,20 @@ impl Cluster {
         self.look("a leader", among, |cluster| cluster.agreed_leader(among))
     }
 
+    /// Waits until these nodes follow one of them and have applied the same; gives the leader. A
+    /// node that was cut off may still count as lost: it must be there for a while first.
+    ///
+    /// # Errors
+    /// When it does not become so in time.
+    pub fn level(&self, among: &[usize]) -> Result<usize> {
+        self.look("members that are level", among, |cluster| {
+            let views = among.iter().map(|node| cluster.node(*node).view().ok());
+            let views = views.collect::<Option<Vec<_>>>()?;
+            let is_level = |view: &Value| view["raft_index"] == views[0]["raft_index"];
+            views.iter().all(is_level).then(|| cluster.leader_of(among, &views))?
+        })
+    }
+
     /// Waits until exactly these nodes are members, all are ready, the right number votes, and
     /// each of them sees the same of all that; gives the leader.
     ///

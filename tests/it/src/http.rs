@@ -35,7 +35,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     /// Under the same key nothing is done twice.
-    pub(crate) key: u128,
+    pub(crate) key: Option<u128>,
     pub(crate) body: &'a str,
 }
 
@@ -47,11 +47,11 @@ pub(crate) fn call(socket: &Path, call: Call<'_>) -> Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
     let Call { method, path, key, body } = call;
+    let key = key.map(|key| format!("Idempotency-Key: {key:032x}\r\n")).unwrap_or_default();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: jaco\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nIdempotency-Key: {key:032x}\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Content-Type: application/json\r\n{key}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
     let mut text = String::new();

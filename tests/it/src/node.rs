@@ -12,6 +12,7 @@ use jaco_lab::{Daemon, Engine, Host, until};
 use serde_json::Value;
 
 use crate::container::Container;
+use crate::http::{self, Call};
 use crate::pause::pause;
 use crate::run::Run;
 
@@ -217,6 +218,17 @@ impl Node {
         let run = self.json(args)?.exits(code)?;
         ensure!(run.stdout.is_empty(), "{} printed data: {}", run.words, run.stdout);
         run.error()
+    }
+
+    /// The refusal of one call of the API; the command line would try again for a while.
+    ///
+    /// # Errors
+    /// When it is accepted, or there is no answer.
+    pub fn refusal(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let call = Call { method, path, key: None, body: &body.to_string() };
+        let answer = http::call(&self.socket(), call)?;
+        ensure!(!answer.code().is_empty(), "{method} {path} was not refused: {answer:?}");
+        Ok(answer.body["error"].clone())
     }
 
     /// The containers of a deployment.

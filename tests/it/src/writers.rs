@@ -135,8 +135,8 @@ impl User<'_> {
         let compose = json!({ "name": deployment, "services": { "web": web } }).to_string();
         let documents = json!({ "name": deployment, "compose": compose });
         let body = json!({ "documents": documents, "resolve_image": "never" }).to_string();
-        let key =
-            u128::from(self.random.below(u64::MAX)) << 64 | u128::from(self.random.below(u64::MAX));
+        let halves = [self.random.below(u64::MAX), self.random.below(u64::MAX)].map(u128::from);
+        let key = Some(halves[0] << 64 | halves[1]);
         let start = Instant::now();
         while start.elapsed() < TRY_FOR {
             let socket = self.socket();

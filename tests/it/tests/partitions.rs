@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use jaco_it::{Cluster, Container, Stack, pause, probe, while_written, with_cluster};
+use jaco_lab::until;
 use serde_json::{Value, json};
 
 const ALL: [usize; 3] = [0, 1, 2];
+
+/// Longest time until a node knows what it lost.
+const SOON: Duration = Duration::from_secs(60);
 
 /// How long a one-way cut lasts: some elections.
 const CUT: Duration = Duration::from_secs(4);
@@ -51,30 +55,50 @@ fn a_cluster_goes_on_where_the_majority_is() -> Result<()> {
     })
 }
 
+/// The refusal of a write that is tried once.
+fn refused(c: &Cluster, node: usize) -> Result<Value> {
+    let body = json!({ "services": { "web": 7 } });
+    c.node(node).refusal("POST", "/v1/deployments/note/scale", &body)
+}
+
+/// Waits until a node says that the majority is gone, not just that nobody leads yet.
+fn quorum_lost(c: &Cluster, node: usize) -> Result<()> {
+    let refusal = until("a lost quorum", SOON, || {
+        let refusal = refused(c, node)?;
+        pause(Duration::from_millis(100));
+        Ok((refusal["code"] != "no_leader").then_some(refusal))
+    })?;
+    ensure!(refusal["code"] == "quorum_lost", "{refusal:#}");
+    for detail in ["reachable", "needed", "hint"] {
+        ensure!(!refusal["details"][detail].is_null(), "no {detail}: {refusal:#}");
+    }
+    Ok(())
+}
+
 fn an_isolated_leader_refuses_writes_and_shows_what_it_has(c: &Cluster) -> Result<()> {
-    let lonely = c.healthy(&ALL)?;
+    let lonely = c.level(&ALL)?;
     let majority = others(lonely);
     c.lab().isolate(c.node(lonely).name())?;
-    // A write that the old leader may have taken before it noticed.
-    let refused = write(c, lonely, 7)?.exits(1)?.error()?;
-    ensure!(["no_leader", "quorum_lost"].contains(&refused["code"].as_str().unwrap_or("")));
     let next = c.leader(&majority)?;
     write(c, majority[0], 1)?.exits(0)?;
     ensure!(wanted(c, next)? == 1, "the majority's write is not there");
 
+    until("the old leader to notice", SOON, || {
+        Ok(c.node(lonely).view()?["leader"].is_null().then_some(()))
+    })?;
+    let refusal = refused(c, lonely)?;
+    ensure!(refusal["code"] == "no_leader", "{refusal:#}");
     let seen = wanted(c, lonely)?;
     ensure!(seen == 0, "the minority shows {seen}, which nobody acknowledged to it");
-    pause(Duration::from_secs(1));
-    let refused = write(c, lonely, 7)?.exits(1)?.error()?;
-    ensure!(refused["code"] == "quorum_lost", "{refused:#}");
-    for detail in ["reachable", "needed", "hint"] {
-        ensure!(!refused["details"][detail].is_null(), "no {detail}: {refused:#}");
-    }
-    let refused = c.node(lonely).fails(1, &["status", "--consistent"])?;
-    ensure!(refused["code"] == "quorum_lost", "{refused:#}");
+    // The command line tries for ten seconds.
+    let refusal = write(c, lonely, 7)?.exits(1)?.error()?;
+    ensure!(["no_leader", "quorum_lost"].contains(&refusal["code"].as_str().unwrap_or("")));
+    quorum_lost(c, lonely)?;
+    let refusal = c.node(lonely).refusal("GET", "/v1/status?consistent=true", &Value::Null)?;
+    ensure!(refusal["code"] == "quorum_lost", "{refusal:#}");
 
     c.lab().heal()?;
-    c.healthy(&ALL)?;
+    c.level(&ALL)?;
     for node in ALL {
         let seen = wanted(c, node)?;
         ensure!(seen == 1, "{} shows {seen} after all", c.node(node).name());
@@ -85,7 +109,7 @@ fn an_isolated_leader_refuses_writes_and_shows_what_it_has(c: &Cluster) -> Resul
 /// What one direction of one cable carries is not needed while two of three are connected.
 fn one_way_cuts_stop_nobody(c: &Cluster) -> Result<()> {
     for to_follower in [true, false] {
-        let leader = c.healthy(&ALL)?;
+        let leader = c.level(&ALL)?;
         let [follower, other] = others(leader);
         let (from, to) = if to_follower { (leader, follower) } else { (follower, leader) };
         c.lab().cut_one_way(c.node(from).name(), c.node(to).name())?;
@@ -97,7 +121,7 @@ fn one_way_cuts_stop_nobody(c: &Cluster) -> Result<()> {
         ensure!(ledger.unknown() == 0, "{} writes failed", ledger.unknown());
         ensure!(ledger.acknowledged() > 10, "{} writes only", ledger.acknowledged());
         c.lab().heal()?;
-        c.healthy(&ALL)?;
+        c.level(&ALL)?;
         // The one that was cut off has them all.
         ledger.settle(c, follower)?;
     }
@@ -105,20 +129,15 @@ fn one_way_cuts_stop_nobody(c: &Cluster) -> Result<()> {
 }
 
 fn nobody_writes_without_a_majority(c: &mut Cluster) -> Result<()> {
-    let left = c.healthy(&ALL)?;
+    let left = c.level(&ALL)?;
     for lost in others(left) {
         c.node_mut(lost).daemon().kill()?;
     }
-    // The command line itself tries for ten seconds.
-    let mut refused = write(c, left, 7)?.exits(1)?.error()?;
-    if refused["code"] == "no_leader" {
-        refused = write(c, left, 7)?.exits(1)?.error()?;
-    }
-    ensure!(refused["code"] == "quorum_lost", "{refused:#}");
+    quorum_lost(c, left)?;
     ensure!(wanted(c, left)? == 0, "a refused write took effect");
     for lost in others(left) {
         c.node_mut(lost).daemon().start_again()?;
     }
-    c.healthy(&ALL)?;
+    c.level(&ALL)?;
     write(c, others(left)[0], 0)?.exits(0).map(drop)
 }
