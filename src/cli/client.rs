@@ -111,6 +111,19 @@ impl Client {
         self.block_on(async move { tokio::time::sleep(wait).await });
     }
 
+    /// As [`Client::call`], without another try: for callers that look again anyway.
+    pub(crate) fn look<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
+        self.block_on(async {
+            let answer = self.once(call, &"0".repeat(32)).await?;
+            let body = timeout(self.limit, answer.into_body().collect()).await;
+            let body = body.map_err(|_| self.silent())?;
+            let bytes = body.map_err(|error| self.broken(&error.to_string()))?.to_bytes();
+            serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::internal(format!("the daemon's answer is not understood: {error}"))
+            })
+        })
+    }
+
     /// One call and its whole answer.
     pub(crate) fn call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
         self.block_on(self.fetch(call))

@@ -44,7 +44,12 @@ pub(crate) struct AdmitRequest {
     pub(crate) version: String,
     /// Its wall clock.
     pub(crate) now_ms: u64,
+    /// The newest commands and formats that its daemon knows.
+    pub(crate) level: u32,
 }
+
+/// Raised with every version that writes commands or formats which the one before does not know.
+pub(crate) const LEVEL: u32 = 2;
 
 /// What it gets.
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,6 +186,12 @@ pub(crate) async fn admit(hub: &Hub, payload: Vec<u8>) -> Result<Vec<u8>, Fault>
         return Err(Fault::new(ErrorCode::ClockSkew, message)
             .with("skew_seconds", skew / 1_000)
             .with("hint", "set the clock of the new node, for instance by NTP"));
+    }
+    if request.level < LEVEL {
+        let message = "the new node's daemon is older than the cluster's";
+        return Err(Fault::new(ErrorCode::VersionSkew, message)
+            .with("have", &request.version)
+            .with("need", crate::version::VERSION));
     }
     let csr = from_hex(&request.csr).ok_or_else(|| bad_request("csr"))?;
     let key_digest = pki::csr_key_digest(&csr).map_err(|_| bad_request("csr"))?;

@@ -18,8 +18,9 @@ pub(crate) fn node_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("node")
 }
 
-/// Removes what makes this node a member; its old raft directory stays beside, for people.
-pub(crate) fn forget(data_dir: &Path, raft_id: u64) -> io::Result<()> {
+/// Removes what makes this node a member. Nothing is kept: the log holds the key of the cluster's
+/// authority, which a node that was removed must not have.
+pub(crate) fn forget(data_dir: &Path) -> io::Result<()> {
     let node = node_dir(data_dir);
     // The marker first: without it the rest is no member's.
     for name in ["id", "node.crt", "node.key", "ca.crt", PEERS, FENCED] {
@@ -28,8 +29,13 @@ pub(crate) fn forget(data_dir: &Path, raft_id: u64) -> io::Result<()> {
             Ok(()) | Err(_) => {}
         }
     }
-    let raft = data_dir.join("raft");
-    std::fs::rename(&raft, data_dir.join(format!("raft.removed-{raft_id}")))
+    for entry in std::fs::read_dir(data_dir)?.flatten() {
+        // The log, and what a rejoin kept of earlier ones.
+        if entry.file_name().to_string_lossy().starts_with("raft") {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the members are, for a start whose log cannot say it: a joiner's first, and a rejoin.
@@ -42,14 +48,18 @@ impl RosterFile {
         RosterFile(node_dir(data_dir).join(PEERS))
     }
 
-    /// Keeps the members; a failure only makes a later rejoin need another way to its peers.
+    /// Keeps the members; a failure only makes a later rejoin need another way to its peers. A list
+    /// that is there already is not written again: other facts of members change far more often.
     pub(crate) fn write(&self, roster: &[Peer]) {
         let records = roster.iter().map(|peer| PeerRecord {
             node: peer.node.clone(),
             raft_id: peer.raft_id,
             address: peer.address.clone(),
         });
-        self.write_records(&records.collect::<Vec<_>>());
+        let records: Vec<PeerRecord> = records.collect();
+        if records != self.read() {
+            self.write_records(&records);
+        }
     }
 
     /// As [`RosterFile::write`].

@@ -5,7 +5,7 @@ mod key;
 use crate::daemon::address::Addresses;
 use crate::daemon::boot;
 use crate::daemon::cluster::{
-    AdmitReply, AdmitRequest, CALL_LIMIT, RejoinReply, RejoinRequest, internal,
+    AdmitReply, AdmitRequest, CALL_LIMIT, LEVEL, RejoinReply, RejoinRequest, internal,
 };
 use crate::daemon::config::Config;
 use crate::daemon::identity::RosterFile;
@@ -58,6 +58,7 @@ pub(crate) async fn join(
         api_address: addresses.public_api,
         version: crate::version::VERSION.to_owned(),
         now_ms: clock.wall().0,
+        level: LEVEL,
     };
     let reply = ask(&request.peer, &token, &wish).await?;
     let files = NodeFiles { roots: reply.ca, certificate: reply.certificate, key: key.key_pem };

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What peers and newcomers want of the main thread.
 pub(crate) enum PeerRequest {
@@ -52,6 +52,9 @@ pub(crate) enum PeerRequest {
 
 /// Requests of peers that may wait for the main thread.
 pub(crate) const PEER_REQUESTS_MAX: usize = 1_024;
+
+/// Nodes that may be on their way in at once. Strangers must not use up what members need.
+const ADMISSIONS_MAX: usize = 16;
 
 /// How long a snapshot may take from its last byte until it is durable and shown.
 const INSTALL_LIMIT: Duration = Duration::from_secs(120);
@@ -174,13 +177,18 @@ pub(crate) fn decode_fault(text: &str) -> Fault {
 
 struct Door {
     requests: mpsc::Sender<PeerRequest>,
+    room: Arc<Semaphore>,
 }
 
 impl Doorkeeper for Door {
     fn admit(&self, payload: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>> {
         let (answer, outcome) = oneshot::channel();
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            return Box::pin(async { Err(crate::daemon::hub::overloaded()) });
+        };
         let sent = self.requests.try_send(PeerRequest::Admit { payload, answer });
         Box::pin(async move {
+            let _permit = permit;
             sent.map_err(|_| crate::daemon::hub::overloaded())?;
             outcome.await.unwrap_or_else(|_| Err(crate::daemon::backend::stopping()))
         })
@@ -242,7 +250,8 @@ impl Network {
             limits: Limits::default(),
         };
         let Surroundings { raft, requests, engine } = around.clone();
-        let door = Door { requests: requests.clone() };
+        let room = Arc::new(Semaphore::new(ADMISSIONS_MAX));
+        let door = Door { requests: requests.clone(), room };
         let ear = Ear { raft, requests, engine };
         let roster = peers.iter().map(known_peer).collect();
         let peers = Peers::start(config, identity.clone(), roster, Arc::new(ear))?;

@@ -1,14 +1,14 @@
 //! The API's TCP port: TLS with the node's certificate, and in this version one call, by which a new
 //! node joins. What it is allowed is decided by the join token in its body.
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Refusal, bad_body};
 use crate::backend::BoxFuture;
 use crate::look;
 use crate::server::Error;
 use actix_web::dev::Server;
-use actix_web::web::{self, Bytes, Data};
+use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpResponse, HttpServer};
-use jaco_model::Fault;
+use jaco_model::{ErrorCode, Fault};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,6 @@ pub fn serve_door(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(keeper.clone())
-            .app_data(web::PayloadConfig::new(BODY_MAX))
             .route("/healthz", web::get().to(look::health))
             .route("/v1/cluster/admit", web::post().to(admit))
             .default_service(web::to(look::no_such_call))
@@ -55,8 +54,21 @@ pub fn serve_door(
     Ok(server.run())
 }
 
+/// Longest time for the body of a join.
+const BODY_LIMIT: Duration = Duration::from_secs(5);
+
 /// `POST /v1/cluster/admit`
-async fn admit(keeper: Data<dyn Doorkeeper>, body: Bytes) -> Answer<HttpResponse> {
+async fn admit(keeper: Data<dyn Doorkeeper>, payload: Payload) -> Answer<HttpResponse> {
+    let body = tokio::time::timeout(BODY_LIMIT, payload.to_bytes_limited(BODY_MAX)).await;
+    let body = match body {
+        Ok(Ok(Ok(body))) => body,
+        Ok(Ok(Err(error))) => return Err(bad_body(&error)),
+        Ok(Err(_)) => {
+            let fault = Fault::new(ErrorCode::LimitExceeded, "the join request is too large");
+            return Err(fault.with("limit", BODY_MAX).into());
+        }
+        Err(_) => return Err(bad_body(&"it did not come in time")),
+    };
     let answer = keeper.admit(body.to_vec()).await.map_err(Refusal::from)?;
     Ok(HttpResponse::Ok().content_type("application/json").body(answer))
 }

@@ -9,6 +9,9 @@ use jaco_model::{ErrorCode, Fault, NodeId};
 /// The identity of a daemon's own commands.
 pub(crate) const SYSTEM: &str = "system";
 
+/// The identity of users behind a node's unix socket; there are no others yet.
+const LOCAL: &str = "local";
+
 /// Checks a command that `from` hands over.
 pub(crate) fn check(from: &NodeId, envelope: &Envelope) -> Result<(), Fault> {
     let is_system = envelope.identity.as_str() == SYSTEM;
@@ -22,7 +25,7 @@ pub(crate) fn check(from: &NodeId, envelope: &Envelope) -> Result<(), Fault> {
         | Command::Scale { .. }
         | Command::Restart { .. }
         | Command::IssueJoinToken { .. }
-        | Command::RemoveNode { .. } => !is_system,
+        | Command::RemoveNode { .. } => envelope.identity.as_str() == LOCAL,
         Command::InitCluster(_)
         | Command::JoinNode(_)
         | Command::RejoinNode { .. }
@@ -69,6 +72,7 @@ mod tests {
             (false, "system", report("n2")),
             (false, "local", report("n1")),
             (true, "local", remove.clone()),
+            (false, "bootstrap", remove.clone()),
             (false, "system", remove),
             (false, "system", decide.clone()),
             (false, "local", decide),

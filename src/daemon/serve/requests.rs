@@ -55,8 +55,8 @@ impl Daemon {
             }
         }
         self.supervisor.shutting_down();
-        if let Err(error) = identity::forget(&self.config.data_dir, member.marker.raft_id) {
-            tracing::error!(%error, "cannot put the old data of this node aside");
+        if let Err(error) = identity::forget(&self.config.data_dir) {
+            tracing::error!(%error, "cannot remove the old data of this node");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::cli::output::{complain, notice, show};
 use crate::cli::progress::limit;
 use crate::cli::{Failure, Format, Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
+use jaco_kit::Clock;
 use jaco_model::view::{JoinRequest, JoinTokenRequest, JoinTokenView, JoinView, NodeView};
 use jaco_model::{ErrorCode, Fault, Millis};
 use std::io::{BufRead, IsTerminal, Read};
@@ -108,15 +109,15 @@ fn finish(globals: &Globals, view: &JoinView, limit: Millis) -> Result<(), Failu
     if globals.output == Format::Table {
         notice(globals, "Joined; waiting until this node is ready.");
     }
-    let tries = limit.0 / LOOK_EVERY_MS;
-    for n in 0.. {
+    let clock = Clock::new();
+    loop {
         let found = members(&client).ok();
         let me = found.into_iter().flatten().find(|node| node.hostname == view.hostname);
         if let Some(me) = me.filter(|me| me.status == "ready") {
             show_joined(globals, view, &me);
             return Ok(());
         }
-        if limit.0 > 0 && n >= tries {
+        if limit.0 > 0 && clock.mono().0 >= limit.0 {
             break;
         }
         client.pause(Duration::from_millis(LOOK_EVERY_MS));

@@ -11,14 +11,14 @@ pub(super) struct Nodes {
     pub(super) nodes: Vec<NodeView>,
 }
 
-/// The members as the daemon knows them.
+/// The members as the daemon knows them now, for callers that look again.
 pub(super) fn members(client: &Client) -> Result<Vec<NodeView>, Failure> {
-    Ok(client.call::<Nodes>(&Call::get("/v1/nodes"))?.nodes)
+    Ok(client.look::<Nodes>(&Call::get("/v1/nodes"))?.nodes)
 }
 
 pub(super) fn list(globals: &Globals) -> Outcome {
     let client = Client::new(globals)?;
-    let nodes = Nodes { nodes: members(&client)? };
+    let nodes: Nodes = client.call(&Call::get("/v1/nodes"))?;
     show(globals, &nodes, || {
         let mut table = Table::new(&[
             "HOSTNAME",

@@ -7,6 +7,7 @@ use crate::cli::progress::limit;
 use crate::cli::verbs::apply::yes;
 use crate::cli::{Failure, Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
+use jaco_kit::Clock;
 use jaco_model::view::RemoveNodeRequest;
 use jaco_model::{ErrorCode, Fault};
 use std::io::IsTerminal;
@@ -50,7 +51,8 @@ pub(super) fn remove(globals: &Globals, verb: &Remove) -> Outcome {
     let _: serde_json::Value = client.call(&Call::post(call, &request))?;
     let mut removed = false;
     if !verb.detach {
-        for n in 0.. {
+        let clock = Clock::new();
+        loop {
             // The node that answers may be the one that goes.
             removed = match members(&client) {
                 Ok(nodes) => nodes.iter().all(|node| node.hostname != *host),
@@ -58,7 +60,7 @@ pub(super) fn remove(globals: &Globals, verb: &Remove) -> Outcome {
                     matches!(fault.code, ErrorCode::NodeFenced | ErrorCode::ClusterUninitialized)
                 }),
             };
-            if removed || (limit.0 > 0 && n >= limit.0 / LOOK_EVERY_MS) {
+            if removed || (limit.0 > 0 && clock.mono().0 >= limit.0) {
                 break;
             }
             client.pause(Duration::from_millis(LOOK_EVERY_MS));
