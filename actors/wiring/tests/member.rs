@@ -34,6 +34,8 @@ struct World {
     unwritten: Vec<u64>,
     published: Arc<State>,
     answers: Vec<(Ticket, Answer, u64)>,
+    /// Off where a thousand checks of a growing state would take minutes.
+    checks: bool,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
             disk_on: true,
             unwritten: Vec::new(),
             answers: Vec::new(),
+            checks: true,
         }
     }
 
@@ -97,7 +100,9 @@ impl World {
                 Step::Deliver(delivery) => self.deliver(*delivery),
                 Step::Io(io) => self.io(io),
             }
-            self.member.check_invariants();
+            if self.checks {
+                self.member.check_invariants();
+            }
         }
     }
 
@@ -418,6 +423,7 @@ fn a_state_that_most_members_do_not_have_stops_serving() {
     let said = |world: &World| world.member.with_checkpoint(Word::default()).checkpoint;
     assert_eq!(said(&world), None, "nothing to compare yet");
     let before = world.member.state().applied_index;
+    world.checks = false;
     for n in 0..=1_024 - before {
         world.submit(1_000 + n, u128::from(1_000 + n), unknown_delete());
     }
