@@ -102,6 +102,14 @@ impl Node {
         self.api().get("/v1/cluster")
     }
 
+    /// Starts the daemon unless it runs, without waiting for it to answer.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_if_away(&mut self) -> Result<()> {
+        if self.daemon.pid().is_some() { Ok(()) } else { self.daemon.spawn() }
+    }
+
     /// Starts the daemon again once it has ended by itself, because its node was removed.
     ///
     /// # Errors
