@@ -199,7 +199,9 @@ impl RaftCore {
             self.ask_reads();
             if self.node.has_ready() {
                 self.begin_ready(out);
-            } else if self.snapshots.taken.is_some() {
+            } else if self.snapshots.taken.is_some() || self.members_unsaved.is_some() {
+                // A member list counts from here on, so a restart must find it: whoever made it may
+                // be the one that is lost.
                 let batch = Arc::new(self.batch(None));
                 out.push(Effect::Persist(batch.clone()));
                 self.in_flight = Some(InFlight { batch, ready: None });

@@ -24,7 +24,8 @@ impl RaftCore {
         if mem::replace(&mut self.led_last_ready, leads) {
             push_send(ready.take_messages(), out);
         }
-        if ready.must_sync() || self.snapshots.taken.is_some() {
+        let is_due = self.snapshots.taken.is_some() || self.members_unsaved.is_some();
+        if ready.must_sync() || is_due {
             let batch = Arc::new(self.batch(Some(&ready)));
             #[cfg(feature = "seeded-bugs")]
             if self.has_bug(SeededBug::PersistedMessagesEarly) {
