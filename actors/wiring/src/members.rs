@@ -81,7 +81,7 @@ impl Member {
             return Vec::new();
         }
         let mut steps = self.remove_ghosts(now);
-        steps.extend(self.finish_removals(now));
+        steps.extend(self.finish_removals());
         steps
     }
 
@@ -111,25 +111,32 @@ impl Member {
         steps
     }
 
-    fn finish_removals(&mut self, now: Now) -> Vec<Step> {
-        let is_over = |node: &Node| {
-            self.has_moved_out(node) && !self.members.contains(node.raft_id) && !node.voter
-        };
+    /// Whether nothing is left to do for a leaving node but to forget it.
+    fn is_out(&self, node: &Node) -> bool {
+        self.has_moved_out(node) && !self.members.contains(node.raft_id) && !node.voter
+    }
+
+    /// Tells those that are out; each is forgotten once it knows, since nobody speaks to it then.
+    fn finish_removals(&mut self) -> Vec<Step> {
         let over: Vec<NodeId> = self
             .state
             .nodes
             .values()
-            .filter(|node| is_over(node) && !self.forgetting.contains(&node.id))
+            .filter(|node| self.is_out(node) && !self.forgetting.contains(&node.id))
             .map(|node| node.id.clone())
             .collect();
-        let mut steps = Vec::new();
-        for node in over {
-            self.forgetting.insert(node.clone());
-            // It hears it while it is still believed.
-            steps.push(Step::Io(Io::TellRemoved(node.clone())));
-            let command = Command::ForgetNode { node: node.clone() };
-            steps.extend(self.propose_own(now, Origin::Forget(node), command));
+        self.forgetting.extend(over.iter().cloned());
+        over.into_iter().map(|node| Step::Io(Io::TellRemoved(node))).collect()
+    }
+
+    /// A member knows now that it was removed, or cannot be told.
+    pub fn told_removed(&mut self, now: Now, node: NodeId) -> Vec<Step> {
+        let is_out = self.state.nodes.get(&node).is_some_and(|node| self.is_out(node));
+        if !self.leads || !is_out {
+            self.forgetting.remove(&node);
+            return Vec::new();
         }
-        steps
+        let command = Command::ForgetNode { node: node.clone() };
+        self.propose_own(now, Origin::Forget(node), command)
     }
 }

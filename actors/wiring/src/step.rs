@@ -115,7 +115,7 @@ pub enum Io {
         /// What to say.
         word: jaco_liveness_core::Word,
     },
-    /// Tell a member that it was removed, as far as it can be reached.
+    /// Tell a member that it was removed, as far as it can be reached. Ended by `told_removed`.
     TellRemoved(NodeId),
     /// Show whom routing should avoid.
     PublishSuspects(BTreeSet<NodeId>),

@@ -34,6 +34,8 @@ struct World {
     unwritten: Vec<u64>,
     published: Arc<State>,
     answers: Vec<(Ticket, Answer, u64)>,
+    /// Nodes that were told of their removal.
+    told: Vec<NodeId>,
     /// Off where a thousand checks of a growing state would take minutes.
     checks: bool,
 }
@@ -65,6 +67,7 @@ impl World {
             disk_on: true,
             unwritten: Vec::new(),
             answers: Vec::new(),
+            told: Vec::new(),
             checks: true,
         }
     }
@@ -92,6 +95,15 @@ impl World {
             }
         }
         self.now = end;
+    }
+
+    /// Everybody who was told that he was removed knows it.
+    fn all_know(&mut self) {
+        for node in std::mem::take(&mut self.told) {
+            let steps = self.member.told_removed(self.now(), node);
+            self.steps.extend(steps);
+        }
+        self.run(100);
     }
 
     fn drain(&mut self) {
@@ -158,7 +170,8 @@ impl World {
             // The engine never answers, and nobody asks who leads.
             Io::Runtime(_) | Io::PublishLeader(_) | Io::Peers(_) => {}
             // Nobody is there to hear it.
-            Io::Send(_) | Io::TellRemoved(_) | Io::EncodeSnapshot { .. } => {}
+            Io::Send(_) | Io::EncodeSnapshot { .. } => {}
+            Io::TellRemoved(node) => self.told.push(node),
             other => panic!("a single member asks for {other:?}"),
         }
     }
@@ -354,6 +367,9 @@ fn a_node_that_joined_and_never_came_is_removed() {
     assert!(has(&world), "a joiner may still come");
     world.submit_at(minutes(16), 4, 14, unknown_delete());
     world.run(10_000);
+    assert_eq!(world.told, [id.clone()], "it is told once");
+    assert!(has(&world), "it is forgotten before it knows");
+    world.all_know();
     assert!(!has(&world), "the ghost stays");
     assert!(world.member.state().tombstones.contains_key(&8));
 }

@@ -144,6 +144,9 @@ impl Hub {
             if let Err(fault) = hub.call(&node, Method::Removed, Vec::new(), READ_LIMIT).await {
                 tracing::info!(%node, %fault, "removed node does not know it");
             }
+            let now = hub.now();
+            let steps = hub.inner.borrow_mut().member.told_removed(now, node);
+            hub.run(steps);
         });
     }
 }

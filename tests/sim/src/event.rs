@@ -3,7 +3,7 @@
 use crate::queue::Key;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::Word;
-use jaco_model::Fault;
+use jaco_model::{Fault, NodeId};
 use jaco_raft_core::eraftpb::Message;
 use jaco_runtime_core::Effect;
 use jaco_wiring::{Answer, Delivery};
@@ -104,6 +104,8 @@ pub(crate) enum Event {
     EngineTurn { host: HostId, serial: u64, turn: Turn },
     /// A node hears that it was removed.
     Removed(Life),
+    /// A leader has told a node that it was removed, or gave up.
+    Told(Life, NodeId),
     /// A client or operator sends an attempt.
     Ask(Attempt),
     /// An attempt arrives.
@@ -151,6 +153,7 @@ impl Event {
             | Event::SnapshotEnd { life, .. }
             | Event::Return { life, .. }
             | Event::Expire { life, .. }
+            | Event::Told(life, _)
             | Event::Removed(life) => Some(life.host),
             Event::Raft { to, .. } | Event::Call { to, .. } => Some(*to),
             Event::AskArrives { host, .. } => Some(*host),
@@ -181,6 +184,7 @@ impl Event {
             | Event::Return { life, .. }
             | Event::Expire { life, .. }
             | Event::Stopped(life)
+            | Event::Told(life, _)
             | Event::Removed(life) => Some(*life),
             _ => None,
         }

@@ -134,6 +134,15 @@ impl World {
         self.tell(host, Delivery::Liveness(input));
     }
 
+    /// A leader has told a node that it was removed, or gave up.
+    pub(crate) fn told(&mut self, host: HostId, node: NodeId) {
+        let now = self.clock(host);
+        let Some(process) = self.process_mut(host) else { return };
+        let steps = process.member.told_removed(now, node);
+        self.take(host, now, steps);
+        self.work(host);
+    }
+
     pub(crate) fn call_expires(&mut self, life: Life, op: OpId) {
         let host = life.host;
         let now = self.clock(host);

@@ -42,12 +42,15 @@ impl World {
             Io::AskRead { op, to } => self.call(life, op, &to, Call::Read),
             Io::Probe { op, to, word } => self.call(life, op, &to, Call::Probe(word)),
             Io::TellRemoved(node) => {
+                let mut patience = SECOND;
                 if let Some(to) = self.host_of(&node)
                     && self.passes(host, to)
                 {
                     let (delay, life) = (self.delay(), self.host(to).alive());
                     self.after(delay, Event::Removed(life));
+                    patience = 2 * delay;
                 }
+                self.after(patience, Event::Told(life, node));
             }
             Io::PublishSuspects(_) => {}
             Io::Peers(peers) => self.set_peers(host, &peers),

@@ -95,6 +95,7 @@ impl World {
             Event::Engine(order) => self.carry_out(order),
             Event::EngineTurn { host, serial, turn } => self.engine_turns(host, serial, turn),
             Event::Removed(life) => self.removed(life),
+            Event::Told(life, node) => self.told(life.host, node),
             Event::Ask(attempt) => self.send_ask(attempt),
             Event::AskArrives { attempt, host } => self.ask_arrives(attempt, host),
             Event::AskHears { attempt, heard } => self.ask_hears(attempt, *heard),
