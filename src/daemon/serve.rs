@@ -167,7 +167,13 @@ impl Daemon {
                 self.boards.membership.send_replace(Membership::Failed(fault));
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if matches!(&error, boot::Error::Store(error) if is_broken(error)) {
+                    let advice = "restore it from a copy, or move it away and begin again";
+                    tracing::error!(advice, "the data directory cannot be used");
+                }
+                return Err(error);
+            }
         };
         let alone = !self.options.listens;
         let store = match (opened, &self.options.init) {
@@ -186,10 +192,7 @@ impl Daemon {
 
     /// Whether a broken log is one that the peers of this node still have.
     fn may_rejoin(&self, error: &jaco_raft::Error) -> bool {
-        use jaco_raft::Error;
-        let is_broken =
-            matches!(error, Error::StorageCorrupt { .. } | Error::StorageIncomplete { .. });
-        is_broken && boot::known_peers(&self.config, "").len() > 1
+        is_broken(error) && boot::known_peers(&self.config, "").len() > 1
     }
 
     /// Runs the member whose store is open.
@@ -316,6 +319,12 @@ impl Daemon {
         }
         notify::ready();
     }
+}
+
+/// Whether what is on the disk does not fit together.
+fn is_broken(error: &jaco_raft::Error) -> bool {
+    use jaco_raft::Error;
+    matches!(error, Error::StorageCorrupt { .. } | Error::StorageIncomplete { .. })
 }
 
 /// The signals a daemon listens to.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// A stored value is not what was written, or contradicts another.
     #[error(
-        "{} is corrupt: {what}, expected {expected}; restore the data directory from a copy",
+        "{} is corrupt: {what}, expected {expected}",
         path.display()
     )]
     StorageCorrupt {
@@ -21,8 +21,7 @@ pub enum Error {
     },
     /// Files that belong together are not all there.
     #[error(
-        "{} is missing although {present} exists; restore it from a copy, or move the data \
-         directory away and begin again",
+        "{} is missing although {present} exists",
         missing.display()
     )]
     StorageIncomplete {
