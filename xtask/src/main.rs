@@ -18,6 +18,7 @@ mod elf;
 mod lab;
 mod run;
 mod setup;
+mod sim;
 mod site;
 mod soak;
 mod test;
@@ -43,6 +44,7 @@ enum Task {
     Dist(dist::Dist),
     Lab(lab::Lab),
     Setup(setup::Setup),
+    Sim(sim::Sim),
     Soak(soak::Soak),
     Test(test::Test),
     Tidy(tidy::Tidy),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Task::Dist(task) => task.run(),
         Task::Lab(task) => task.run(),
         Task::Setup(task) => task.run(),
+        Task::Sim(task) => task.run(),
         Task::Soak(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Tidy(task) => task.run(),

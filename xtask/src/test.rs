@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use argh::FromArgs;
 use jaco_lab::{Artifact, build_binary, ensure_test_tools, ensure_tools};
 
-use crate::run::{cargo, exit_code};
+use crate::run::{cargo, exit_code, step};
 
 /// Install what is missing, build the test binaries and run all tests of the workspace.
 #[derive(Debug, FromArgs)]
@@ -32,7 +32,12 @@ impl Test {
         println!("==> build jaco");
         let jaco = Artifact { package: "jaco", is_static: false, is_release: false };
         let jaco = build_binary(jaco)?;
-        let mut runner = runner(has_nextest()?, &self.filters)?;
+        let has_nextest = has_nextest()?;
+        if self.filters.is_empty() {
+            // On its own: in one build with the rest, the product would have the mistakes too.
+            step("find mistakes put in on purpose", &mut mistakes(has_nextest)?)?;
+        }
+        let mut runner = runner(has_nextest, &self.filters)?;
         runner.env("JACO_TEST_PROBE", probe).env("JACO_TEST_BIN", jaco);
         println!("==> test");
         Ok(exit_code(runner.status().context("cannot start the test runner")?))
@@ -43,6 +48,13 @@ fn has_nextest() -> Result<bool> {
     let mut probe = cargo(["nextest", "--version"])?;
     let status = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
     Ok(status.context("cannot start cargo")?.success())
+}
+
+/// The one test that needs code which no product has.
+fn mistakes(has_nextest: bool) -> Result<Command> {
+    let runner: &[&str] = if has_nextest { &["nextest", "run"] } else { &["test"] };
+    let build = ["--package", "jaco-sim", "--features", "seeded-bugs", "--test", "bugs"];
+    cargo(runner.iter().copied().chain(build))
 }
 
 /// nextest where it is installed: it runs each test in a process of its own.
@@ -61,6 +73,16 @@ fn runner(has_nextest: bool, filters: &[String]) -> Result<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistakes_are_in_a_build_of_their_own() {
+        for has_nextest in [true, false] {
+            let command = mistakes(has_nextest).unwrap();
+            let args: Vec<_> = command.get_args().collect();
+            assert!(args.windows(2).any(|pair| pair == ["--package", "jaco-sim"]), "{args:?}");
+            assert!(!args.contains(&"--workspace".as_ref()));
+        }
+    }
 
     #[test]
     fn filters_reach_both_runners() {

@@ -56,7 +56,7 @@ pub(crate) struct Host {
     /// The daemon takes its engine for dead.
     pub(crate) is_disconnected: bool,
     /// Orders that a hung engine has not carried out.
-    pub(crate) hung: Vec<Box<Order>>,
+    pub(crate) hung: Vec<Order>,
 }
 
 impl Host {

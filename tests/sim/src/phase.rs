@@ -100,6 +100,8 @@ impl World {
     /// Ends all faults.
     fn heal(&mut self) {
         self.trace.note(self.now, &[8], || "all faults end");
+        let history = self.check_history();
+        self.require(history);
         self.phase = Phase::Heal { since: self.now, clients: true, probed: false };
         self.weather = Weather::fair();
         self.cuts.clear();

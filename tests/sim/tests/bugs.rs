@@ -28,9 +28,10 @@ fn find(bug: Bug) -> Option<(&'static str, (u64, String))> {
     let failures = sweep(of, |outcome| {
         if let Some(failure) = &outcome.failure {
             let what = failure.what.lines().next().unwrap_or_default().to_owned();
-            first.lock().unwrap().get_or_insert((outcome.seed, what));
+            first.lock().expect("no thread panics").get_or_insert((outcome.seed, what));
         }
     });
-    assert_eq!(failures.is_empty(), first.lock().unwrap().is_none());
-    Some((bug.name(), first.into_inner().unwrap()?))
+    let first = first.into_inner().expect("no thread panics");
+    assert_eq!(failures.is_empty(), first.is_none());
+    Some((bug.name(), first?))
 }

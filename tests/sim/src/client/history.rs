@@ -47,6 +47,19 @@ impl History {
         self.operations.values().map(Vec::len).sum()
     }
 
+    /// Whether it is right so far, with these writes still under way.
+    ///
+    /// # Errors
+    /// As [`History::check`].
+    pub(crate) fn check_with(
+        &self,
+        open: impl Iterator<Item = (DeploymentName, Operation)>,
+    ) -> Result<(), String> {
+        let mut so_far = History { operations: self.operations.clone() };
+        open.for_each(|(name, operation)| so_far.add(name, operation));
+        so_far.check()
+    }
+
     /// Whether each deployment behaved as if all happened one after another.
     ///
     /// # Errors

@@ -126,6 +126,19 @@ impl World {
         self.clients.history.add(name.clone(), operation);
     }
 
+    /// Looks at what clients saw so far; writes under way may have happened or not.
+    pub(crate) fn check_history(&self) -> Result<(), String> {
+        let open = self.asks.open().filter_map(|ask| {
+            let What::Command(Command::Apply(wish)) = &ask.what else { return None };
+            let name = wish.spec.name.clone();
+            let expected = wish.expected_revision.map(|revision| revision.0);
+            let (value, outcome) = (value_of(&wish.documents), Outcome::Unknown);
+            let operation = Operation { begin: ask.since, end: None, value, expected, outcome };
+            REGISTERS.contains(&name.as_str()).then_some((name, operation))
+        });
+        self.clients.history.check_with(open)
+    }
+
     fn think(&mut self, client: usize) {
         let (low, high) = self.plan.think;
         let pause = self.clients.random.between(low, high).max(MILLI / 2);

@@ -61,7 +61,7 @@ impl World {
                 let input = jaco_liveness_core::Input::Heard { from: sender, word };
                 let effects = process.liveness.step(now, input);
                 let word = process.liveness.word();
-                self.from_liveness(to, now, effects);
+                self.liveness_wants(to, now, effects);
                 self.reply(to, from, op, Return::Probed(word));
                 self.work(to);
             }

@@ -62,19 +62,19 @@ impl World {
         match delivery {
             Delivery::Raft(input) => {
                 let effects = process.raft.step(now, input);
-                self.from_raft(host, now, effects);
+                self.raft_wants(host, now, effects);
             }
             Delivery::Scheduler(input) => {
                 let effects = process.scheduler.step(now, input);
-                self.from_scheduler(host, now, effects);
+                self.scheduler_wants(host, now, effects);
             }
             Delivery::Runtime(input) => {
                 let effects = process.runtime.step(now, input);
-                self.from_runtime(host, now, effects);
+                self.runtime_wants(host, now, effects);
             }
             Delivery::Liveness(input) => {
                 let effects = process.liveness.step(now, input);
-                self.from_liveness(host, now, effects);
+                self.liveness_wants(host, now, effects);
             }
         }
     }
@@ -86,16 +86,16 @@ impl World {
         let is_due = |at: Option<jaco_kit_core::Mono>| at.is_some_and(|at| at <= now.mono);
         if is_due(process.raft.deadline()) {
             let effects = process.raft.wake(now);
-            self.from_raft(host, now, effects);
+            self.raft_wants(host, now, effects);
         } else if is_due(process.scheduler.deadline()) {
             let effects = process.scheduler.wake(now);
-            self.from_scheduler(host, now, effects);
+            self.scheduler_wants(host, now, effects);
         } else if is_due(process.runtime.deadline()) {
             let effects = process.runtime.wake(now);
-            self.from_runtime(host, now, effects);
+            self.runtime_wants(host, now, effects);
         } else if is_due(process.liveness.deadline()) {
             let effects = process.liveness.wake(now);
-            self.from_liveness(host, now, effects);
+            self.liveness_wants(host, now, effects);
         } else if is_due(process.member.deadline()) {
             let steps = process.member.wake(now);
             self.take(host, now, steps);
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    fn from_raft(&mut self, host: HostId, now: Now, effects: Vec<Effect>) {
+    fn raft_wants(&mut self, host: HostId, now: Now, effects: Vec<Effect>) {
         let life = self.host(host).alive();
         for effect in effects {
             let at = self.now;
@@ -178,7 +178,7 @@ impl World {
         self.check_process(host);
     }
 
-    fn from_scheduler(&mut self, host: HostId, now: Now, effects: Vec<jaco_scheduler::Effect>) {
+    fn scheduler_wants(&mut self, host: HostId, now: Now, effects: Vec<jaco_scheduler::Effect>) {
         for effect in effects {
             let Some(process) = self.process_mut(host) else { return };
             let steps = process.member.from_scheduler(now, effect);
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    fn from_runtime(&mut self, host: HostId, now: Now, effects: Vec<jaco_runtime_core::Effect>) {
+    fn runtime_wants(&mut self, host: HostId, now: Now, effects: Vec<jaco_runtime_core::Effect>) {
         for effect in effects {
             let Some(process) = self.process_mut(host) else { return };
             let steps = process.member.from_runtime(now, effect);
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    pub(crate) fn from_liveness(
+    pub(crate) fn liveness_wants(
         &mut self,
         host: HostId,
         now: Now,

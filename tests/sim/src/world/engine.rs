@@ -50,7 +50,7 @@ impl World {
     pub(crate) fn carry_out(&mut self, order: Box<Order>) {
         let host = order.life.host;
         match self.host(host).engine.mode {
-            Mode::Hung => self.host_mut(host).hung.push(order),
+            Mode::Hung => self.host_mut(host).hung.push(*order),
             Mode::Down => self.answer_order(&order, true),
             Mode::Up if order.connection != self.host(host).connection => {
                 // It was on its way when the engine or the daemon went.
