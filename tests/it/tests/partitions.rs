@@ -13,7 +13,7 @@ const ALL: [usize; 3] = [0, 1, 2];
 const SOON: Duration = Duration::from_secs(60);
 
 /// How long a one-way cut lasts: some elections.
-const CUT: Duration = Duration::from_secs(4);
+const CUT: Duration = Duration::from_secs(3);
 
 fn others(node: usize) -> [usize; 2] {
     [(node + 1) % 3, (node + 2) % 3]

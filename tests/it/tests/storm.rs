@@ -8,7 +8,7 @@ use jaco_it::{Bounds, siege, storm, with_cluster, with_node};
 
 /// Kills of the bounded tests.
 const KILLS: u32 = 40;
-const KILLS_IN_CLUSTER: u32 = 8;
+const KILLS_IN_CLUSTER: u32 = 6;
 
 /// A number from the environment, which `cargo xtask soak` sets.
 fn number(name: &str) -> Result<Option<u64>> {
