@@ -25,6 +25,9 @@ pub(crate) fn take(hub: &Hub, request: PeerRequest) -> Outcome {
             let hub = hub.clone();
             reply(answer, async move { cluster::admit(&hub, payload).await });
         }
+        PeerRequest::Standing { payload, answer } => {
+            let _ = answer.send(hub.standing_of(&payload));
+        }
         PeerRequest::Call { from, method, payload, answer } => {
             return call(hub, from, method, payload, answer);
         }

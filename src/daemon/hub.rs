@@ -5,6 +5,7 @@
 //! through channels and mailboxes.
 
 mod across;
+mod dismissed;
 mod drivers;
 mod seek;
 
@@ -59,6 +60,8 @@ pub(crate) struct Boards {
     pub(crate) suspects: watch::Sender<BTreeSet<NodeId>>,
     /// The way to the other members, once there is one.
     pub(crate) peers: watch::Sender<Option<Peers>>,
+    /// Whether this node has learned that it is no member any more.
+    pub(crate) removed: watch::Sender<bool>,
 }
 
 impl Default for Boards {
@@ -68,6 +71,7 @@ impl Default for Boards {
             membership: watch::Sender::new(Membership::Uninitialized),
             suspects: watch::Sender::new(BTreeSet::new()),
             peers: watch::Sender::new(None),
+            removed: watch::Sender::new(false),
         }
     }
 }

@@ -41,6 +41,13 @@ pub(crate) enum PeerRequest {
         /// Whether it was installed.
         installed: oneshot::Sender<bool>,
     },
+    /// A node asks how this one sees it.
+    Standing {
+        /// Its request.
+        payload: Vec<u8>,
+        /// The answer.
+        answer: oneshot::Sender<Result<Vec<u8>, Fault>>,
+    },
     /// A node at the door.
     Admit {
         /// Its request.
@@ -180,18 +187,31 @@ struct Door {
     room: Arc<Semaphore>,
 }
 
-impl Doorkeeper for Door {
-    fn admit(&self, payload: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>> {
+type Reply = oneshot::Sender<Result<Vec<u8>, Fault>>;
+
+impl Door {
+    /// Hands a stranger's request over, if there is room for one more.
+    fn ask(&self, request: impl FnOnce(Reply) -> PeerRequest) -> BoxFuture<Result<Vec<u8>, Fault>> {
         let (answer, outcome) = oneshot::channel();
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
             return Box::pin(async { Err(crate::daemon::hub::overloaded()) });
         };
-        let sent = self.requests.try_send(PeerRequest::Admit { payload, answer });
+        let sent = self.requests.try_send(request(answer));
         Box::pin(async move {
             let _permit = permit;
             sent.map_err(|_| crate::daemon::hub::overloaded())?;
             outcome.await.unwrap_or_else(|_| Err(crate::daemon::backend::stopping()))
         })
+    }
+}
+
+impl Doorkeeper for Door {
+    fn admit(&self, payload: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>> {
+        self.ask(|answer| PeerRequest::Admit { payload, answer })
+    }
+
+    fn standing(&self, payload: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>> {
+        self.ask(|answer| PeerRequest::Standing { payload, answer })
     }
 }
 

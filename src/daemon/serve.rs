@@ -2,6 +2,8 @@
 
 mod requests;
 
+use requests::EXIT_REMOVED;
+
 use crate::daemon::backend::{DaemonBackend, REQUESTS_MAX, Request};
 use crate::daemon::boot::{self, Frame, Running};
 use crate::daemon::config::{self, Config};
@@ -284,6 +286,7 @@ impl Daemon {
         };
         tokio::pin!(stopped);
         let mut broken = self.supervisor.ended();
+        let mut removed = self.boards.removed.subscribe();
         let listens = self.options.signals;
         loop {
             tokio::select! {
@@ -292,6 +295,10 @@ impl Daemon {
                     if let Some(code) = self.peer_request(request).await {
                         return code;
                     }
+                }
+                Ok(_) = removed.wait_for(|removed| *removed) => {
+                    self.leave().await;
+                    return EXIT_REMOVED;
                 }
                 code = &mut broken => return code,
                 () = &mut stopped => return 0,

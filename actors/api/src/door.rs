@@ -1,5 +1,6 @@
-//! The API's TCP port: TLS with the node's certificate, and in this version one call, by which a new
-//! node joins. What it is allowed is decided by the join token in its body.
+//! The API's TCP port: TLS with the node's certificate, and in this version two calls: by one a new
+//! node joins, where the join token in its body decides; by the other a node learns that it was
+//! removed.
 
 use crate::answer::{Answer, Refusal, bad_body};
 use crate::backend::BoxFuture;
@@ -13,7 +14,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest body of a join, in bytes: a certificate request and a few facts.
+/// Largest body, in bytes: a certificate request and a few facts.
 const BODY_MAX: usize = 16 * 1024;
 
 /// Connections at once, among them those that say nothing.
@@ -23,9 +24,13 @@ const CONNECTIONS_MAX: usize = 1_024;
 pub trait Doorkeeper: Send + Sync + 'static {
     /// Answers a join request; both are JSON that this crate does not look into.
     fn admit(&self, request: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>>;
+
+    /// Says how this member sees a node: one that was removed while it was away is refused by the
+    /// peer port, and must learn it some other way.
+    fn standing(&self, request: Vec<u8>) -> BoxFuture<Result<Vec<u8>, Fault>>;
 }
 
-/// Serves joins on a socket that is already bound.
+/// Serves the door on a socket that is already bound.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -40,6 +45,7 @@ pub fn serve_door(
             .app_data(keeper.clone())
             .route("/healthz", web::get().to(look::health))
             .route("/v1/cluster/admit", web::post().to(admit))
+            .route("/v1/cluster/standing", web::post().to(standing))
             .default_service(web::to(look::no_such_call))
     })
     .workers(1)
@@ -54,21 +60,35 @@ pub fn serve_door(
     Ok(server.run())
 }
 
-/// Longest time for the body of a join.
+/// Longest time for the body of a request.
 const BODY_LIMIT: Duration = Duration::from_secs(5);
 
 /// `POST /v1/cluster/admit`
 async fn admit(keeper: Data<dyn Doorkeeper>, payload: Payload) -> Answer<HttpResponse> {
-    let body = tokio::time::timeout(BODY_LIMIT, payload.to_bytes_limited(BODY_MAX)).await;
-    let body = match body {
-        Ok(Ok(Ok(body))) => body,
-        Ok(Ok(Err(error))) => return Err(bad_body(&error)),
+    let request = read(payload).await?;
+    answered(keeper.admit(request).await)
+}
+
+/// `POST /v1/cluster/standing`
+async fn standing(keeper: Data<dyn Doorkeeper>, payload: Payload) -> Answer<HttpResponse> {
+    let request = read(payload).await?;
+    answered(keeper.standing(request).await)
+}
+
+/// The whole body of a request of a stranger.
+async fn read(payload: Payload) -> Answer<Vec<u8>> {
+    match tokio::time::timeout(BODY_LIMIT, payload.to_bytes_limited(BODY_MAX)).await {
+        Ok(Ok(Ok(body))) => Ok(body.to_vec()),
+        Ok(Ok(Err(error))) => Err(bad_body(&error)),
         Ok(Err(_)) => {
-            let fault = Fault::new(ErrorCode::LimitExceeded, "the join request is too large");
-            return Err(fault.with("limit", BODY_MAX).into());
+            let fault = Fault::new(ErrorCode::LimitExceeded, "the request is too large");
+            Err(fault.with("limit", BODY_MAX).into())
         }
-        Err(_) => return Err(bad_body(&"it did not come in time")),
-    };
-    let answer = keeper.admit(body.to_vec()).await.map_err(Refusal::from)?;
+        Err(_) => Err(bad_body(&"it did not come in time")),
+    }
+}
+
+fn answered(answer: Result<Vec<u8>, Fault>) -> Answer<HttpResponse> {
+    let answer = answer.map_err(Refusal::from)?;
     Ok(HttpResponse::Ok().content_type("application/json").body(answer))
 }

@@ -6,6 +6,7 @@
 //! says where this member is, so that a leader which looks for it elsewhere finds it.
 
 use super::across::entry;
+use super::dismissed::ROUNDS;
 use super::{Hub, Inner};
 use crate::daemon::address::Addresses;
 use crate::daemon::cluster::{self, PeerRecord};
@@ -127,8 +128,13 @@ impl Hub {
         }
         let hub = self.clone();
         actix::spawn(async move {
+            let mut rounds_in_vain = 0;
             while hub.is_lost() {
-                hub.ask_around().await;
+                let n_answers = hub.ask_around().await;
+                rounds_in_vain = if n_answers == 0 { rounds_in_vain + 1 } else { 0 };
+                if rounds_in_vain >= ROUNDS {
+                    hub.ask_at_doors().await;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             hub.inner.borrow_mut().is_seeking = false;
@@ -140,7 +146,8 @@ impl Hub {
         inner.peers.is_some() && (inner.leader.is_none() || !inner.member.has_caught_up())
     }
 
-    async fn ask_around(&self) {
+    /// Asks everybody once; gives how many answered.
+    async fn ask_around(&self) -> usize {
         let (nodes, asked) = {
             let inner = self.inner.borrow();
             let applied_index = inner.member.state().applied_index;
@@ -148,7 +155,8 @@ impl Hub {
             let others = known.into_iter().map(|peer| peer.node).filter(|node| *node != inner.me);
             (others.collect::<Vec<_>>(), serde_json::to_vec(&inner.whereabouts))
         };
-        let Ok(asked) = asked else { return };
+        let Ok(asked) = asked else { return 0 };
+        let mut n_answers = 0;
         let calls =
             nodes.iter().map(|node| self.call(node, Method::Status, asked.clone(), ASK_LIMIT));
         for answer in futures_util::future::join_all(calls).await {
@@ -156,9 +164,11 @@ impl Hub {
             let heard =
                 answer.ok().and_then(|bytes| serde_json::from_slice::<Hearsay>(&bytes).ok());
             if let Some(heard) = heard {
+                n_answers += 1;
                 self.hear_of(heard);
             }
         }
+        n_answers
     }
 
     fn hear_of(&self, heard: Hearsay) {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 /// Exit code of a daemon whose node was removed; started again it is one without a cluster
 /// (`EX_TEMPFAIL`).
-const EXIT_REMOVED: u8 = 75;
+pub(super) const EXIT_REMOVED: u8 = 75;
 
 /// How long a removed node waits for its containers to be taken down.
 const CLEAR_OUT: Duration = Duration::from_secs(45);
@@ -35,7 +35,7 @@ impl Daemon {
     }
 
     /// Takes down what runs here and forgets the cluster.
-    async fn leave(&mut self) {
+    pub(super) async fn leave(&mut self) {
         let Some(member) = self.member.take() else { return };
         self.boards.membership.send_replace(Membership::Failed(
             Fault::new(ErrorCode::NodeFenced, "this node was removed from its cluster")
