@@ -10,12 +10,11 @@ use crate::daemon::cluster::{
 use crate::daemon::config::Config;
 use crate::daemon::identity::RosterFile;
 use crate::daemon::init::node_name;
-use crate::daemon::network::{Deaf, decode_fault};
+use crate::daemon::network::{Deaf, decode_fault, known_peer};
 use jaco_kit::Clock;
 use jaco_model::view::{ErrorBody, JoinRequest, JoinView};
 use jaco_model::{ClusterId, ErrorCode, Fault, NodeId};
 use jaco_peers::pki::{self, JoinToken};
-use jaco_peers::tls::RosterEntry;
 use jaco_peers::transport::{CallError, Config as PeersConfig, Limits, Peers};
 use jaco_peers::{JoinError, NodeFiles, join_call};
 use jaco_raft::{HostDisk, Loaded, Marker, Store};
@@ -169,12 +168,7 @@ pub(crate) async fn rejoin(config: &Config, clock: &Clock) -> Result<Joined, Fau
         raft_id: marker.raft_id,
         limits: Limits::default(),
     };
-    let roster = known.iter().map(|peer| RosterEntry {
-        node: peer.node.clone(),
-        raft_id: peer.raft_id,
-        address: peer.address.clone(),
-        serials: None,
-    });
+    let roster = known.iter().map(known_peer);
     let peers =
         Peers::start(transport, identity, roster.collect(), Arc::new(Deaf)).map_err(internal)?;
     let nodes: Vec<NodeId> = known.iter().map(|peer| peer.node.clone()).collect();

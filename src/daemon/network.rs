@@ -295,7 +295,7 @@ impl Network {
 }
 
 /// A member that a file tells of; which certificates it has now, only the state can say.
-fn known_peer(record: &PeerRecord) -> RosterEntry {
+pub(crate) fn known_peer(record: &PeerRecord) -> RosterEntry {
     RosterEntry {
         node: record.node.clone(),
         raft_id: record.raft_id,
