@@ -27,6 +27,15 @@ pub(crate) struct Admin {
     made: BTreeMap<String, BTreeSet<NodeId>>,
 }
 
+impl Admin {
+    /// A host that was removed uses no token that it was to get.
+    pub(crate) fn forget(&mut self, host: HostId) {
+        for (_, hosts) in self.tokens.values_mut() {
+            hosts.retain(|other| *other != host);
+        }
+    }
+}
+
 impl World {
     /// An operator gets a token and gives it to these hosts; only one of them may get in.
     pub(crate) fn begin_join(&mut self, hosts: Vec<HostId>) {

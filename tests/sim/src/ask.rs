@@ -232,9 +232,10 @@ impl World {
         }
     }
 
-    /// Nobody waits any more for a write through a host that is no member.
-    pub(crate) fn drop_probe(&mut self, host: HostId) {
-        self.asks.open.retain(|_, ask| ask.owner != Owner::Probe(host));
+    /// Nobody asks any more for a host that was removed.
+    pub(crate) fn drop_asks_for(&mut self, host: HostId) {
+        let owners = [Owner::Probe(host), Owner::Joiner(host)];
+        self.asks.open.retain(|_, ask| !owners.contains(&ask.owner));
     }
 
     fn command_ends(&mut self, ask: Ask, answer: Result<Reply, Fault>) {

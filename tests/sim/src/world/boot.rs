@@ -197,7 +197,8 @@ impl World {
         this.node = None;
         this.engine.clear();
         this.first_peers.clear();
-        self.drop_probe(host);
+        self.drop_asks_for(host);
+        self.admin.forget(host);
         let at = self.now;
         self.trace.note(at, &[5, host.number()], || format!("{host} was removed"));
     }
