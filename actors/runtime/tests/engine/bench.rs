@@ -159,6 +159,7 @@ fn op_of(input: &Input) -> Option<OpId> {
         | Input::Proposed { op, .. }
         | Input::Finished { op, .. } => Some(*op),
         Input::StateChanged(_)
+        | Input::Doubted(_)
         | Input::EngineUp(_)
         | Input::EngineDown { .. }
         | Input::Event { .. } => None,

@@ -176,7 +176,6 @@ async fn commands_run_in_it(bench: &mut Bench, id: &str) {
     let probe = |op| Effect::Probe {
         op,
         address: String::new(),
-        api_address: String::new(),
         check,
         timeout: Millis::secs(30),
         container: id.to_owned(),
