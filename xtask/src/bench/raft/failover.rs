@@ -44,7 +44,9 @@ pub(super) trait Cluster: Sync {
 pub(super) fn failovers(cluster: &mut impl Cluster, times: u32) -> Result<Vec<Duration>> {
     let mut lost = Vec::new();
     for time in 1..=times {
-        lost.push(failover(cluster).with_context(|| format!("loss {time} of {times}"))?);
+        let took = failover(cluster).with_context(|| format!("loss {time} of {times}"))?;
+        eprintln!("loss {time} of {times}: {:.3} s", took.as_secs_f64());
+        lost.push(took);
     }
     Ok(lost)
 }

@@ -97,7 +97,8 @@ impl Jaco {
         Ok(self.member(0)?.daemon.data_dir())
     }
 
-    /// Waits until every member is ready, agrees on the leader, and the right number votes.
+    /// Waits until every member is ready, has all entries and agrees on the leader, and the right
+    /// number votes.
     pub(super) fn wait_until_healthy(&self) -> Result<usize> {
         until("a healthy cluster", READY_LIMIT, || {
             let leader = self.healthy_leader();
@@ -170,7 +171,7 @@ impl Cluster for Jaco {
     }
 
     fn healthy_leader(&self) -> Option<usize> {
-        let mut leader = None;
+        let (mut leader, mut applied) = (None, None);
         for index in 0..self.members.len() {
             let view = self.api(index).and_then(|api| api.get("/v1/cluster")).ok()?;
             let nodes = view["nodes"].as_array()?;
@@ -181,7 +182,10 @@ impl Cluster for Jaco {
             }
             let name = view["leader"].as_str()?;
             let named = self.members.iter().position(|member| member.host.name() == name)?;
-            if leader.replace(named).is_some_and(|earlier| earlier != named) {
+            let at = view["raft_index"].as_u64()?;
+            let differs = leader.replace(named).is_some_and(|earlier| earlier != named)
+                || applied.replace(at).is_some_and(|earlier| earlier != at);
+            if differs {
                 return None;
             }
         }
