@@ -86,7 +86,10 @@ impl Ledger {
             let known = *self.entries.entry((entry.index, entry.term)).or_insert(content);
             if known != content {
                 let (index, term) = (entry.index, entry.term);
-                return Err(format!("invariant 2: two entries at index {index} of term {term}"));
+                let (known, found) = (known.0, content.0);
+                return Err(format!(
+                    "invariant 2: two entries at index {index} of term {term}, after terms {known} and {found}"
+                ));
             }
         }
         check_one_change(log)

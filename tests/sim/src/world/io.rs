@@ -92,7 +92,9 @@ impl World {
         let World { hosts, random, .. } = self;
         let disk = hosts[life.host.0].disk.as_mut();
         let Some((batch, result)) = disk.and_then(|disk| disk.finish(random)) else { return };
-        self.became_durable(life.host, &batch);
+        if result.is_ok() {
+            self.became_durable(life.host, &batch);
+        }
         let input = Input::Persisted { seq: batch.seq, result };
         let delay = self.random.between(1, 300);
         self.after(delay, Event::Tell(life, Box::new(Delivery::Raft(input))));
