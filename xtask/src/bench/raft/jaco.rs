@@ -24,6 +24,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 /// How long nothing is written to a log that has settled: reports wait a second for company.
 const QUIET: Duration = Duration::from_secs(3);
 
+/// Longest time that one call of the command line takes.
+const CALL_LIMIT: Duration = Duration::from_secs(180);
+
 /// Pause between two looks at a cluster.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -250,11 +253,18 @@ impl Writer for Scale {
     }
 }
 
-/// Standard output of a command that must succeed.
+/// Standard output of a command that must succeed, in time; it is short enough for a pipe.
 fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().context("cannot start")?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start")?;
+    let ended = until("its end", CALL_LIMIT, || Ok(child.try_wait()?));
+    if ended.is_err() {
+        child.kill()?;
+    }
+    let output = child.wait_with_output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}: {}", output.status, stderr.trim());
+    let status = ended.with_context(|| stderr.trim().to_owned())?;
+    ensure!(status.success(), "{status}: {}", stderr.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
