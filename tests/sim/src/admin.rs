@@ -11,7 +11,6 @@ use crate::world::World;
 use jaco_model::command::{Command, Reply};
 use jaco_model::entity::Leaving;
 use jaco_model::{ErrorCode, Fault, NodeId, WallMs};
-use jaco_wiring::Peer;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a join token works, in milliseconds.
@@ -76,7 +75,7 @@ impl World {
                     return self.ask(Owner::Joiner(host), ask.what.clone(), None);
                 }
                 let this = self.host_mut(host);
-                this.first_peers = peers;
+                this.known_peers = peers;
                 this.node = Some(node);
                 this.disk = Some(Disk::new(raft_id));
                 this.standing = Standing::Member;
@@ -107,18 +106,12 @@ impl World {
     }
 
     /// The members as one who knows the joiner names them.
-    fn peers_for(&self, joiner: &NodeId) -> Vec<Peer> {
+    fn peers_for(&self, joiner: &NodeId) -> Vec<(NodeId, u64)> {
         let states = self.hosts.iter().filter_map(|host| host.running()?.published.as_ref());
         let knows = states.filter(|state| state.nodes.contains_key(joiner));
         let newest = knows.max_by_key(|state| state.applied_index);
         let nodes = newest.into_iter().flat_map(|state| state.nodes.values());
-        let peer = |node: &std::sync::Arc<jaco_model::entity::Node>| Peer {
-            node: node.id.clone(),
-            raft_id: node.raft_id,
-            address: node.facts.address.clone(),
-            serials: None,
-        };
-        nodes.map(peer).collect()
+        nodes.map(|node| (node.id.clone(), node.raft_id)).collect()
     }
 
     /// A data directory is lost; the host asks for a new raft id.

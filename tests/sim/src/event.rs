@@ -1,5 +1,6 @@
 //! Everything that can happen at one moment.
 
+use crate::host::Hearsay;
 use crate::queue::Key;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::Word;
@@ -44,6 +45,8 @@ pub(crate) enum Call {
     Forward(Vec<u8>),
     /// How far is the log?
     Read,
+    /// Who are the members?
+    Members,
     /// Are you there?
     Probe(Word),
 }
@@ -53,6 +56,7 @@ pub(crate) enum Call {
 pub(crate) enum Return {
     Forwarded(Result<(u64, Answer), Fault>),
     Read(Result<u64, Fault>),
+    Members(Hearsay),
     Probed(Word),
     ProbeFailed,
 }
@@ -95,7 +99,7 @@ pub(crate) enum Event {
     /// A call arrives.
     Call { from: Life, to: HostId, op: OpId, call: Call },
     /// A call is answered.
-    Return { life: Life, op: OpId, answer: Box<Return> },
+    Return { from: HostId, life: Life, op: OpId, answer: Box<Return> },
     /// A call takes too long.
     Expire { life: Life, op: OpId },
     /// An engine carries out an order.
@@ -103,9 +107,11 @@ pub(crate) enum Event {
     /// The state of an engine changes by itself.
     EngineTurn { host: HostId, serial: u64, turn: Turn },
     /// A node hears that it was removed.
-    Removed(Life),
+    Removed { life: Life, by: HostId },
     /// A leader has told a node that it was removed, or gave up.
     Told(Life, NodeId),
+    /// A daemon may look for its cluster.
+    Seek(Life),
     /// A client or operator sends an attempt.
     Ask(Attempt),
     /// An attempt arrives.
@@ -154,7 +160,8 @@ impl Event {
             | Event::Return { life, .. }
             | Event::Expire { life, .. }
             | Event::Told(life, _)
-            | Event::Removed(life) => Some(life.host),
+            | Event::Seek(life)
+            | Event::Removed { life, .. } => Some(life.host),
             Event::Raft { to, .. } | Event::Call { to, .. } => Some(*to),
             Event::AskArrives { host, .. } => Some(*host),
             Event::Boot(_)
@@ -185,7 +192,8 @@ impl Event {
             | Event::Expire { life, .. }
             | Event::Stopped(life)
             | Event::Told(life, _)
-            | Event::Removed(life) => Some(*life),
+            | Event::Seek(life)
+            | Event::Removed { life, .. } => Some(*life),
             _ => None,
         }
     }

@@ -38,8 +38,8 @@ pub(crate) struct Host {
     /// Who it is, by its certificate.
     pub(crate) node: Option<NodeId>,
     pub(crate) disk: Option<Disk>,
-    /// The members that the answer to its join named; used until it has a state of its own.
-    pub(crate) first_peers: Vec<Peer>,
+    /// The members that it last knew, or that the answer to its join named: node and raft id.
+    pub(crate) known_peers: Vec<(NodeId, u64)>,
     /// Counts starts and ends of the daemon.
     pub(crate) life: u64,
     pub(crate) process: Option<Box<Process>>,
@@ -68,7 +68,7 @@ impl Host {
             standing: Standing::Spare,
             node: None,
             disk: None,
-            first_peers: Vec::new(),
+            known_peers: Vec::new(),
             life: 0,
             process: None,
             paused_until: None,
@@ -114,6 +114,10 @@ pub(crate) struct Process {
     /// What readers see; `None` until the daemon has caught up.
     pub(crate) published: Option<Arc<State>>,
     pub(crate) leader: Option<NodeId>,
+    /// The members by its own log.
+    pub(crate) roster: Vec<Peer>,
+    /// The members as others told it.
+    pub(crate) hearsay: Hearsay,
     /// Whom the transport speaks to, with their raft ids.
     pub(crate) peers: BTreeMap<NodeId, u64>,
     pub(crate) callers: BTreeMap<Ticket, Caller>,
@@ -136,6 +140,15 @@ impl Process {
         self.callers.insert(ticket, caller);
         ticket
     }
+}
+
+/// The members as somebody knows them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hearsay {
+    /// Where its log stands; 0 for what a file says.
+    pub(crate) applied_index: u64,
+    /// Node and raft id of everybody.
+    pub(crate) peers: Vec<(NodeId, u64)>,
 }
 
 /// The mailboxes of the cores. Each is in order; which one is next is chance, as with actors that

@@ -3,7 +3,7 @@
 use super::World;
 use crate::disk::Disk;
 use crate::event::{Event, HostId, Life};
-use crate::host::{Host, Mail, Process, Standing};
+use crate::host::{Hearsay, Host, Mail, Process, Standing};
 use crate::queue::{Micros, SECOND};
 use jaco_kit_core::Now;
 use jaco_liveness_core::LivenessCore;
@@ -47,8 +47,7 @@ impl World {
             Ok(process) => self.host_mut(host).process = Some(Box::new(process)),
             Err(what) => return self.violate(format!("{host} cannot start: {what}")),
         }
-        let peers = self.host(host).first_peers.clone();
-        self.set_peers(host, &peers);
+        self.introduce(host);
         self.state_changed(host);
         let Some(process) = self.process_mut(host) else { return };
         let steps = process.member.show();
@@ -91,6 +90,8 @@ impl World {
             mail: Mail::default(),
             published: None,
             leader: None,
+            roster: Vec::new(),
+            hearsay: Hearsay::default(),
             peers: BTreeMap::new(),
             callers: BTreeMap::new(),
             last_ticket: 0,
@@ -187,6 +188,18 @@ impl World {
         self.work(host);
     }
 
+    /// A leader says that this node was removed, which it believes when its own log says so too, or
+    /// when it follows that leader.
+    pub(crate) fn hears_removal(&mut self, life: Life, by: HostId) {
+        let leader = self.host(by).node.clone();
+        let Some(process) = self.process_mut(life.host) else { return };
+        let own = process.member.state().nodes.get(&process.me);
+        let leaves = own.is_some_and(|own| own.leaving.is_some());
+        if leaves || (leader.is_some() && process.leader == leader) {
+            self.removed(life);
+        }
+    }
+
     /// A node was told that it is no member any more: it leaves nothing behind.
     pub(crate) fn removed(&mut self, life: Life) {
         let host = life.host;
@@ -196,7 +209,7 @@ impl World {
         this.disk = None;
         this.node = None;
         this.engine.clear();
-        this.first_peers.clear();
+        this.known_peers.clear();
         self.drop_asks_for(host);
         self.admin.forget(host);
         let at = self.now;

@@ -5,6 +5,7 @@ use crate::event::{Call, Event, HostId, Life, OpenCall, Return};
 use crate::host::Caller;
 use crate::queue::{MILLI, Micros, SECOND};
 use jaco_kit_core::{Core, OpId};
+use jaco_liveness_core::Word;
 use jaco_model::{ErrorCode, Fault, NodeId};
 use jaco_wiring::Delivery;
 
@@ -19,7 +20,7 @@ fn unknown() -> Fault {
 impl World {
     /// Sends a call to the host of a node.
     pub(crate) fn call(&mut self, life: Life, op: OpId, to: &NodeId, call: Call) {
-        if !matches!(call, Call::Probe(_)) {
+        if !matches!(call, Call::Probe(_) | Call::Members) {
             let expires = self.after(PATIENCE, Event::Expire { life, op });
             let is_read = matches!(call, Call::Read);
             if let Some(process) = self.process_mut(life.host) {
@@ -57,10 +58,16 @@ impl World {
                 self.take(to, now, steps);
                 self.work(to);
             }
+            Call::Members => {
+                let members = process.tell_members();
+                self.reply(to, from, op, Return::Members(members));
+            }
             Call::Probe(word) => {
+                let steps = process.member.compare(&sender, &word);
                 let input = jaco_liveness_core::Input::Heard { from: sender, word };
                 let effects = process.liveness.step(now, input);
-                let word = process.liveness.word();
+                let word = process.member.with_checkpoint(process.liveness.word());
+                self.take(to, now, steps);
                 self.liveness_wants(to, now, effects);
                 self.reply(to, from, op, Return::Probed(word));
                 self.work(to);
@@ -74,6 +81,7 @@ impl World {
             Call::Forward(_) => Return::Forwarded(Err(unknown())),
             Call::Read => Return::Read(Err(unknown())),
             Call::Probe(_) => Return::ProbeFailed,
+            Call::Members => return,
         };
         self.reply(by, caller, op, answer);
     }
@@ -82,7 +90,8 @@ impl World {
     pub(crate) fn reply(&mut self, from: HostId, to: Life, op: OpId, answer: Return) {
         if self.passes(from, to.host) {
             let delay = self.delay();
-            self.after(delay, Event::Return { life: to, op, answer: Box::new(answer) });
+            let answer = Box::new(answer);
+            self.after(delay, Event::Return { from, life: to, op, answer });
         }
     }
 
@@ -96,16 +105,22 @@ impl World {
             {
                 let delay = self.random.between(MILLI, 20 * MILLI);
                 let answer = Box::new(Return::Forwarded(Err(unknown())));
-                self.after(delay, Event::Return { life, op, answer });
+                self.after(delay, Event::Return { from: host, life, op, answer });
             }
         }
     }
 
-    pub(crate) fn call_returns(&mut self, life: Life, op: OpId, answer: Return) {
+    pub(crate) fn call_returns(&mut self, from: HostId, life: Life, op: OpId, answer: Return) {
         let host = life.host;
         let now = self.clock(host);
-        if let Return::Probed(_) | Return::ProbeFailed = answer {
-            return self.probe_returns(host, op, answer);
+        match answer {
+            Return::Probed(word) => return self.probe_answered(from, host, op, word),
+            Return::ProbeFailed => {
+                let input = jaco_liveness_core::Input::Failed { op };
+                return self.tell(host, Delivery::Liveness(input));
+            }
+            Return::Members(heard) => return self.hear_of(host, heard),
+            Return::Forwarded(_) | Return::Read(_) => {}
         }
         let Some(process) = self.process_mut(host) else { return };
         let Some(open) = process.calls.remove(&op) else { return };
@@ -119,19 +134,21 @@ impl World {
                 let result = outcome.map(|_| 0).map_err(|_| unknown());
                 process.member.read_answered(now, op, result)
             }
-            Return::Probed(_) | Return::ProbeFailed => Vec::new(),
+            Return::Probed(_) | Return::ProbeFailed | Return::Members(_) => Vec::new(),
         };
         self.queue.cancel(open.expires);
         self.take(host, now, steps);
         self.work(host);
     }
 
-    fn probe_returns(&mut self, host: HostId, op: OpId, answer: Return) {
-        let input = match answer {
-            Return::Probed(word) => jaco_liveness_core::Input::Answered { op, word },
-            _ => jaco_liveness_core::Input::Failed { op },
-        };
-        self.tell(host, Delivery::Liveness(input));
+    fn probe_answered(&mut self, from: HostId, host: HostId, op: OpId, word: Word) {
+        let now = self.clock(host);
+        let peer = self.host(from).node.clone();
+        if let (Some(peer), Some(process)) = (peer, self.process_mut(host)) {
+            let steps = process.member.compare(&peer, &word);
+            self.take(host, now, steps);
+        }
+        self.tell(host, Delivery::Liveness(jaco_liveness_core::Input::Answered { op, word }));
     }
 
     /// A leader has told a node that it was removed, or gave up.

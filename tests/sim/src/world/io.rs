@@ -7,7 +7,7 @@ use crate::queue::{MILLI, Micros, SECOND};
 use jaco_kit_core::Now;
 use jaco_model::Fault;
 use jaco_raft_core::{Error as RaftError, Input};
-use jaco_wiring::{Answer, Delivery, Error, Io, Peer, Ticket, encode_state};
+use jaco_wiring::{Answer, Delivery, Error, Io, Ticket, encode_state};
 use std::sync::Arc;
 
 impl World {
@@ -47,18 +47,19 @@ impl World {
                     && self.passes(host, to)
                 {
                     let (delay, life) = (self.delay(), self.host(to).alive());
-                    self.after(delay, Event::Removed(life));
+                    self.after(delay, Event::Removed { life, by: host });
                     patience = 2 * delay;
                 }
                 self.after(patience, Event::Told(life, node));
             }
             Io::PublishSuspects(_) => {}
-            Io::Peers(peers) => self.set_peers(host, &peers),
+            Io::Peers(peers) => self.set_roster(host, peers),
             Io::Publish { state, .. } => {
                 let index = state.applied_index;
                 self.check_publication(host, &state);
                 if let Some(process) = self.process_mut(host) {
                     process.published = Some(state);
+                    process.forget_hearsay();
                     let input = jaco_liveness_core::Input::Applied(index);
                     process.mail.push(Delivery::Liveness(input));
                 }
@@ -104,12 +105,6 @@ impl World {
         let (low, high) = self.plan.disk;
         let delay = self.random.between(low, high);
         if self.host(host).is_slow { delay + self.random.between(0, SECOND) } else { delay }
-    }
-
-    pub(crate) fn set_peers(&mut self, host: HostId, peers: &[Peer]) {
-        if let Some(process) = self.process_mut(host) {
-            process.peers = peers.iter().map(|peer| (peer.node.clone(), peer.raft_id)).collect();
-        }
     }
 
     fn answer(&mut self, host: HostId, ticket: Ticket, index: u64, answer: Answer) {

@@ -9,6 +9,7 @@ mod cores;
 mod engine;
 mod io;
 mod network;
+mod seek;
 
 use crate::admin::Admin;
 use crate::ask::Asks;
@@ -90,11 +91,14 @@ impl World {
                 self.snapshot_ends(life, peer, serial, installed);
             }
             Event::Call { from, to, op, call } => self.call_arrives(from, to, op, call),
-            Event::Return { life, op, answer } => self.call_returns(life, op, *answer),
+            Event::Return { from, life, op, answer } => {
+                self.call_returns(from, life, op, *answer);
+            }
             Event::Expire { life, op } => self.call_expires(life, op),
             Event::Engine(order) => self.carry_out(order),
             Event::EngineTurn { host, serial, turn } => self.engine_turns(host, serial, turn),
-            Event::Removed(life) => self.removed(life),
+            Event::Removed { life, by } => self.hears_removal(life, by),
+            Event::Seek(life) => self.seek(life),
             Event::Told(life, node) => self.told(life.host, node),
             Event::Ask(attempt) => self.send_ask(attempt),
             Event::AskArrives { attempt, host } => self.ask_arrives(attempt, host),

@@ -101,7 +101,11 @@ impl World {
         if message.get_msg_type() == MessageType::MsgSnapshot {
             let index = message.get_snapshot().get_metadata().index;
             process.snapshot_in = Some((alive, process.raft_id, index));
+            if process.member.state().applied_index >= index {
+                self.snapshot_installed(to, index);
+            }
         }
+        let Some(process) = self.process_mut(to) else { return };
         let is_buried = process.member.state().tombstones.contains_key(&message.from);
         if is_buried {
             let text = format!("invariant 7: {to} hears the tombstoned raft id {}", message.from);
