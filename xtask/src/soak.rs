@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use argh::FromArgs;
-use jaco_it::{Bounds, siege, storm, with_cluster, with_node};
+use jaco_it::{Bounds, jaco_binary, siege, storm, with_cluster_of};
+use jaco_lab::{Artifact, build_binary};
 
 /// kill -9 daemons at random moments while changes run, and check that nothing is lost.
 #[derive(Debug, FromArgs)]
@@ -20,6 +21,9 @@ pub(crate) struct Soak {
     /// minutes after which it ends early (default 60)
     #[argh(option, default = "60")]
     minutes: u64,
+    /// an optimised build, without the checks after every step that make starts slow
+    #[argh(switch)]
+    release: bool,
     /// seed of every moment and choice (default 1)
     #[argh(option, default = "1")]
     seed: u64,
@@ -29,15 +33,20 @@ impl Soak {
     pub(crate) fn run(self) -> Result<ExitCode> {
         jaco_lab::ensure_tools()?;
         let length = Duration::from_secs(60 * self.minutes);
+        let jaco = if self.release {
+            build_binary(Artifact { package: "jaco", is_static: false, is_release: true })?
+        } else {
+            jaco_binary()?
+        };
         let bounds = Bounds { kills: self.kills, length, seed: self.seed };
         if self.nodes == 1 {
-            with_node("soak", |node| {
-                println!("{}", storm(node, bounds)?.json());
+            with_cluster_of(&jaco, "soak", 1, 1, |cluster| {
+                println!("{}", storm(cluster.node_mut(0), bounds)?.json());
                 Ok(())
             })?;
             return Ok(ExitCode::SUCCESS);
         }
-        with_cluster("soak", self.nodes, self.nodes.into(), |cluster| {
+        with_cluster_of(&jaco, "soak", self.nodes, self.nodes.into(), |cluster| {
             // A round is told as it ends: a long siege that is ended early has said something.
             let toll = siege(cluster, bounds, |toll| eprintln!("{}", toll.json()))?;
             println!("{}", toll.json());

@@ -2,7 +2,7 @@
 //!
 //! Nodes are counted from 0; the host of node 0 is `node-1`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -54,7 +54,21 @@ pub fn with_cluster(
     members: usize,
     test: impl FnOnce(&mut Cluster) -> Result<()>,
 ) -> Result<()> {
-    let mut cluster = Cluster::up(name, hosts, members)?;
+    with_cluster_of(&jaco_binary()?, name, hosts, members, test)
+}
+
+/// As [`with_cluster`], with this binary as `jaco`.
+///
+/// # Errors
+/// As there.
+pub fn with_cluster_of(
+    jaco: &Path,
+    name: &str,
+    hosts: u8,
+    members: usize,
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
+    let mut cluster = Cluster::up(jaco, name, hosts, members)?;
     let formed = cluster.form(name, members);
     formed.and_then(|()| test(&mut cluster)).with_context(|| cluster.log_tails())?;
     cluster.down()
@@ -62,9 +76,9 @@ pub fn with_cluster(
 
 impl Cluster {
     /// A lab with a daemon on each host; no member yet.
-    fn up(name: &str, hosts: u8, members: usize) -> Result<Cluster> {
+    fn up(jaco: &Path, name: &str, hosts: u8, members: usize) -> Result<Cluster> {
         ensure!(members <= usize::from(hosts), "{members} members on {hosts} hosts");
-        let programs = Programs { jaco: jaco_binary()?, probe: probe_binary()? };
+        let programs = Programs { jaco: jaco.to_owned(), probe: probe_binary()? };
         let lab = Lab::up(LabOptions::new(name, hosts))?;
         lab.import_probe_everywhere(&programs.probe, IMAGE)?;
         let nodes = lab.hosts().iter().map(|host| Node::start(host, &programs));
@@ -278,7 +292,10 @@ impl Cluster {
 }
 
 /// What is to be tested: from `JACO_TEST_BIN`, which `cargo xtask test` sets, or built now.
-fn jaco_binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it cannot be built.
+pub fn jaco_binary() -> Result<PathBuf> {
     match std::env::var_os("JACO_TEST_BIN") {
         Some(path) => Ok(path.into()),
         None => build_binary(Artifact { package: "jaco", is_static: false, is_release: false }),

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use jaco_lab::Engine;
+use jaco_lab::{Engine, until};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -194,20 +194,15 @@ impl Ledger {
     pub fn settle(&self, cluster: &Cluster, member: usize) -> Result<()> {
         let node = cluster.node(member);
         let api = node.api();
-        // From here on this member shows everything that was acknowledged.
-        api.get("/v1/status?consistent=true")?;
+        // From here on this member shows everything that was acknowledged. The command line tries
+        // again when a connection ends that was cut before.
+        node.ok(&["status", "--consistent"])?;
         for batch in &self.batches {
             batch
                 .check(&api)
                 .with_context(|| format!("{} at {}", batch.deployment, node.name()))?;
         }
-        for batch in &self.batches {
-            api.delete(&format!("/v1/deployments/{}", batch.deployment)).or_else(|error| {
-                let is_there = batch.writes.iter().any(|write| write.revision.is_some());
-                if is_there { Err(error) } else { Ok(()) }
-            })?;
-        }
-        Ok(())
+        self.batches.iter().try_for_each(|batch| batch.remove(&node.socket()))
     }
 }
 
@@ -229,6 +224,21 @@ impl Batch {
             found.push((revision, mark_of(&stored)?));
         }
         self.compare(&found)
+    }
+
+    /// Deletes the deployment, which may not be there when no write was acknowledged.
+    fn remove(&self, socket: &Path) -> Result<()> {
+        let path = format!("/v1/deployments/{}", self.deployment);
+        let request = Call { method: "DELETE", path: &path, key: None, body: "" };
+        until("a deployment to be deleted", TRY_FOR, || {
+            let answer = call(socket, request)?;
+            if answer.status < 300 || answer.code() == "deployment_not_found" {
+                return Ok(Some(()));
+            }
+            may_pass(&answer)?;
+            pause(PAUSE);
+            Ok(None)
+        })
     }
 
     fn compare(&self, found: &[(u64, String)]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Networks that break in every shape, and heal.
+//! Networks that break in every shape and heal, and members that sleep.
 
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ fn a_cluster_goes_on_where_the_majority_is() -> Result<()> {
         let before = steady(c)?;
         ensure!(before.len() == 3, "{before:#?}");
         an_isolated_leader_refuses_writes_and_shows_what_it_has(c)?;
+        ensure!(steady(c)? == before, "containers were touched");
+        a_leader_that_slept_shows_nothing_old(c)?;
         ensure!(steady(c)? == before, "containers were touched");
         one_way_cuts_stop_nobody(c)?;
         ensure!(steady(c)? == before, "containers were touched");
@@ -104,6 +106,23 @@ fn an_isolated_leader_refuses_writes_and_shows_what_it_has(c: &Cluster) -> Resul
         ensure!(seen == 1, "{} shows {seen} after all", c.node(node).name());
     }
     write(c, lonely, 0)?.exits(0).map(drop)
+}
+
+/// A leader that was stopped and goes on believes for a moment that it still leads.
+fn a_leader_that_slept_shows_nothing_old(c: &mut Cluster) -> Result<()> {
+    let asleep = c.level(&ALL)?;
+    let majority = others(asleep);
+    c.node_mut(asleep).daemon().pause()?;
+    c.leader(&majority)?;
+    write(c, majority[0], 1)?.exits(0)?;
+    c.node_mut(asleep).daemon().resume()?;
+    let seen = until("a consistent read of the one that slept", SOON, || {
+        // It may refuse, but not answer from the past.
+        Ok(c.node(asleep).api().get("/v1/status?target=note&consistent=true").ok())
+    })?;
+    ensure!(seen["deployments"][0]["wanted"] == 1, "it showed what was: {seen:#}");
+    c.level(&ALL)?;
+    write(c, asleep, 0)?.exits(0).map(drop)
 }
 
 /// What one direction of one cable carries is not needed while two of three are connected.

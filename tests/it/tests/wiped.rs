@@ -1,10 +1,10 @@
-//! Members whose disk was lost: what they refuse, and how they come back.
+//! Members whose disk was lost or is full: what they refuse, and how they come back.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Container, Stack, probe, row_of, with_cluster};
+use jaco_it::{Cluster, Container, Stack, pause, probe, row_of, while_written, with_cluster};
 use jaco_lab::until;
 use serde_json::json;
 
@@ -98,3 +98,35 @@ fn without_anything(c: &mut Cluster, wiped: usize) -> Result<()> {
     until("three containers", SOON, || Ok((c.containers("shop")?.len() == 3).then_some(())))
         .with_context(|| format!("{:#?}", c.containers("shop")))
 }
+
+/// How long a disk is full.
+const FULL: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_full_disk_stops_one_member_and_no_write() -> Result<()> {
+    with_cluster("full", 3, 2, |c| {
+        c.node_mut(2).daemon().kill()?;
+        fs::remove_dir_all(c.node(2).daemon_dir())?;
+        let disk = c.node(2).host().small_disk(64 << 20)?;
+        c.node_mut(2).daemon().start_again()?;
+        c.join(2, 0)?;
+        c.healthy(&ALL)?;
+        let (ledger, ()) = while_written(&c.sockets(), 2, 1, || {
+            disk.fill()?;
+            pause(FULL);
+            c.leader(&[0, 1]).map(drop)
+        })?;
+        ensure!(ledger.unknown() == 0, "{} writes failed", ledger.unknown());
+        ensure!(ledger.acknowledged() > 10, "{} writes only", ledger.acknowledged());
+        disk.free()?;
+        // A daemon that cannot write its log ends; its service manager starts it again.
+        let code = until("the end of the daemon", SOON, || c.node_mut(2).daemon().ended())?;
+        ensure!(code == EXIT_DISK, "the daemon ended with {code}");
+        c.node_mut(2).daemon().start_again()?;
+        c.level(&ALL)?;
+        ledger.settle(c, 2)
+    })
+}
+
+/// Exit code of a daemon whose disk failed.
+const EXIT_DISK: i32 = 74;
