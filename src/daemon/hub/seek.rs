@@ -47,14 +47,21 @@ pub(crate) struct Hearsay {
     pub(crate) peers: Vec<PeerRecord>,
 }
 
-/// What the transport is told: the members by the own log, and what others say while they know more.
-fn merge(roster: &[Peer], hearsay: &Hearsay, applied_index: u64) -> Vec<RosterEntry> {
+/// What the transport is told: the members by the own log, and what others say while they know
+/// more. Nobody speaks again under a raft id that is buried in the own log, whoever still lists it.
+fn merge(
+    roster: &[Peer],
+    hearsay: &Hearsay,
+    applied_index: u64,
+    is_buried: impl Fn(u64) -> bool,
+) -> Vec<RosterEntry> {
     let own = roster.iter().map(|peer| (peer.node.clone(), entry(peer)));
     let mut entries: BTreeMap<NodeId, RosterEntry> = own.collect();
     // A file is no newer than the log, but a log that is still read is older than the file.
     let is_old = roster.iter().all(|peer| peer.serials.is_none());
     let is_newer = hearsay.applied_index > applied_index;
-    for PeerRecord { node, raft_id, address } in &hearsay.peers {
+    let others = hearsay.peers.iter().filter(|peer| !is_buried(peer.raft_id));
+    for PeerRecord { node, raft_id, address } in others {
         if is_newer || (is_old && !entries.contains_key(node)) {
             let (raft_id, address) = (*raft_id, address.clone());
             let heard = RosterEntry { node: node.clone(), raft_id, address, serials: None };
@@ -65,10 +72,17 @@ fn merge(roster: &[Peer], hearsay: &Hearsay, applied_index: u64) -> Vec<RosterEn
 }
 
 impl Inner {
+    /// Whom this member knows.
+    fn known(&self) -> Vec<RosterEntry> {
+        let state = self.member.state();
+        let is_buried = |raft_id| state.tombstones.contains_key(&raft_id);
+        merge(&self.roster, &self.hearsay, state.applied_index, is_buried)
+    }
+
     /// Tells the transport who the members are.
     pub(super) fn show_transport(&self) {
         let Some(peers) = &self.peers else { return };
-        let entries = merge(&self.roster, &self.hearsay, self.member.state().applied_index);
+        let entries = self.known();
         if !entries.is_empty() {
             peers.set_roster(entries);
         }
@@ -150,9 +164,8 @@ impl Hub {
     async fn ask_around(&self) -> usize {
         let (nodes, asked) = {
             let inner = self.inner.borrow();
-            let applied_index = inner.member.state().applied_index;
-            let known = merge(&inner.roster, &inner.hearsay, applied_index);
-            let others = known.into_iter().map(|peer| peer.node).filter(|node| *node != inner.me);
+            let others =
+                inner.known().into_iter().map(|peer| peer.node).filter(|node| *node != inner.me);
             (others.collect::<Vec<_>>(), serde_json::to_vec(&inner.whereabouts))
         };
         let Ok(asked) = asked else { return 0 };
@@ -210,6 +223,10 @@ mod tests {
         Hearsay { applied_index, peers: peers.iter().map(record).collect() }
     }
 
+    fn nobody(_: u64) -> bool {
+        false
+    }
+
     fn text(entries: Vec<RosterEntry>) -> Vec<String> {
         let word = |entry: &RosterEntry| {
             format!(
@@ -224,22 +241,29 @@ mod tests {
     }
 
     #[test]
+    fn nobody_speaks_under_a_buried_raft_id() {
+        let old = [peer("a", 1, None)];
+        let file = hearsay(0, &[("a", 1), ("d", 4), ("e", 5)]);
+        assert_eq!(text(merge(&old, &file, 5, |id| id == 4)), ["a 1 a:1 false", "e 5 e:2 false"]);
+    }
+
+    #[test]
     fn what_is_newer_is_believed_until_the_log_is_as_new() {
         let roster = [peer("a", 1, Some("aa")), peer("b", 2, Some("bb"))];
         let heard = hearsay(9, &[("b", 7), ("d", 4)]);
-        let newer = text(merge(&roster, &heard, 8));
+        let newer = text(merge(&roster, &heard, 8, nobody));
         assert_eq!(newer, ["a 1 a:1 true", "b 7 b:2 false", "d 4 d:2 false"]);
-        assert_eq!(text(merge(&roster, &heard, 9)), ["a 1 a:1 true", "b 2 b:1 true"]);
+        assert_eq!(text(merge(&roster, &heard, 9, nobody)), ["a 1 a:1 true", "b 2 b:1 true"]);
     }
 
     #[test]
     fn a_file_only_adds_to_a_log_that_is_still_read() {
         let file = hearsay(0, &[("a", 7), ("d", 4)]);
-        assert_eq!(text(merge(&[], &file, 0)), ["a 7 a:2 false", "d 4 d:2 false"]);
+        assert_eq!(text(merge(&[], &file, 0, nobody)), ["a 7 a:2 false", "d 4 d:2 false"]);
         let old = [peer("a", 1, None)];
-        assert_eq!(text(merge(&old, &file, 5)), ["a 1 a:1 false", "d 4 d:2 false"]);
+        assert_eq!(text(merge(&old, &file, 5, nobody)), ["a 1 a:1 false", "d 4 d:2 false"]);
         let known = [peer("a", 1, Some("aa"))];
-        assert_eq!(text(merge(&known, &file, 5)), ["a 1 a:1 true"]);
+        assert_eq!(text(merge(&known, &file, 5, nobody)), ["a 1 a:1 true"]);
     }
 
     #[test]

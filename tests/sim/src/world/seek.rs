@@ -89,7 +89,9 @@ impl Process {
         let mut entries: BTreeMap<NodeId, u64> = own.collect();
         let is_old = self.roster.iter().all(|peer| peer.serials.is_none());
         let is_newer = self.hearsay.applied_index > self.member.state().applied_index;
-        for (node, raft_id) in &self.hearsay.peers {
+        let state = self.member.state();
+        let others = self.hearsay.peers.iter();
+        for (node, raft_id) in others.filter(|(_, id)| !state.tombstones.contains_key(id)) {
             if is_newer || (is_old && !entries.contains_key(node)) {
                 entries.insert(node.clone(), *raft_id);
             }
