@@ -158,25 +158,25 @@ impl Plan {
             [0, 1, 2, 3][random.weighted(&[3, 3, 2, 1])].max(if founders == 1 { 2 } else { 0 });
         let hosts = (founders + spares).min(7);
         let rare = random.chance(200);
-        let every_entries = if rare { 5_000 } else { random.between(20, 200) };
+        let every_entries = if rare { 5_000 } else { random.between(8, 150) };
         Plan {
             bug,
             hosts,
             founders,
             is_old_format,
             grows_first: random.chance(500),
-            chaos: random.between(12, 30) * SECOND,
+            chaos: random.between(15, 40) * SECOND,
             fault_every: random.between(400, 4_000) * MILLI,
             faults: FAULTS.map(|(_, weight)| if random.chance(600) { weight } else { 0 }).into(),
             weather: Weather::draw(random),
             disk: [(100, MILLI), (500, 12 * MILLI), (MILLI, 60 * MILLI)]
                 [random.weighted(&[2, 2, 1])],
             clients: [1, 2, 3, 5][random.weighted(&[1, 2, 3, 1])],
-            think: [(10 * MILLI, 150 * MILLI), (50 * MILLI, 800 * MILLI)][random.weighted(&[1, 5])],
+            think: [(MILLI, 50 * MILLI), (50 * MILLI, 800 * MILLI)][random.weighted(&[1, 3])],
             snapshots: SnapshotPolicy {
                 every_entries,
                 every_bytes: 64 << 20,
-                interval_min: Duration::from_millis(random.between(1_000, 6_000)),
+                interval_min: Duration::from_millis(random.between(200, 3_000)),
                 interval_min_for_peers: Duration::from_millis(random.between(50, 1_000)),
                 trailing_entries: random.between(0, every_entries),
                 trailing_bytes: 64 << 20,
