@@ -197,9 +197,6 @@ impl RaftCore {
             }
             self.steer_members();
             self.ask_reads();
-            // Reads that asked nobody are answered at once.
-            #[cfg(feature = "seeded-bugs")]
-            self.answer_reads(out);
             if self.node.has_ready() {
                 self.begin_ready(out);
             } else if self.snapshots.taken.is_some() || self.members_unsaved.is_some() {
