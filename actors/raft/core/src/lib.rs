@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod coalesce;
 mod config;
 mod convert;
 mod effect;

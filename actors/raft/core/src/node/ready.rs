@@ -8,6 +8,7 @@ use raft::eraftpb::{Entry, EntryType, Message};
 
 use super::{InFlight, RaftCore};
 use crate::batch::{Batch, SnapshotFile, Trim};
+use crate::coalesce::coalesce;
 use crate::convert::{decode_change_v1, decode_change_v2, members_from_pb};
 use crate::durable::{Members, Position, SnapshotMeta};
 use crate::effect::{Committed, Effect, Payload, Refusal, Role};
@@ -22,14 +23,14 @@ impl RaftCore {
         let leads = self.status.role == Role::Leader;
         // Messages from before this leadership may be votes or acknowledgements: they wait.
         if mem::replace(&mut self.led_last_ready, leads) {
-            push_send(ready.take_messages(), out);
+            self.send(ready.take_messages(), out);
         }
         let is_due = self.snapshots.taken.is_some() || self.members_unsaved.is_some();
         if ready.must_sync() || is_due {
             let batch = Arc::new(self.batch(Some(&ready)));
             #[cfg(feature = "seeded-bugs")]
             if self.has_bug(SeededBug::PersistedMessagesEarly) {
-                push_send(ready.take_persisted_messages(), out);
+                self.send(ready.take_persisted_messages(), out);
             }
             out.push(Effect::Persist(batch.clone()));
             #[cfg(feature = "seeded-bugs")]
@@ -98,12 +99,13 @@ impl RaftCore {
         if let (Trim::Whole(at), Some(file)) = (batch.trim, &batch.snapshot) {
             self.restore(at, file, out);
         }
-        push_send(ready.take_persisted_messages(), out);
-        push_send(ready.take_messages(), out);
+        let mut messages = ready.take_persisted_messages();
+        messages.append(&mut ready.take_messages());
         self.confirm_reads(ready.take_read_states());
         let mut committed = ready.take_committed_entries();
         let mut light = self.node.advance_append(ready);
-        push_send(light.take_messages(), out);
+        messages.append(&mut light.take_messages());
+        self.send(messages, out);
         committed.append(&mut light.take_committed_entries());
         self.apply(committed, out);
         if !self.is_halted {
@@ -111,6 +113,12 @@ impl RaftCore {
             self.answer_reads(out);
         }
         self.observe(out);
+    }
+
+    fn send(&self, messages: Vec<Message>, out: &mut Vec<Effect>) {
+        if !messages.is_empty() {
+            out.push(Effect::Send(coalesce(messages, self.config.limits.message_max)));
+        }
     }
 
     fn restore(&mut self, at: Position, file: &SnapshotFile, out: &mut Vec<Effect>) {
@@ -200,12 +208,6 @@ fn install(snapshot: &raft::eraftpb::Snapshot, batch: &mut Batch) {
     batch.members = Some((at.index, members.clone()));
     let data = Arc::new(snapshot.data.clone());
     batch.snapshot = Some(SnapshotFile { meta: SnapshotMeta { at, members }, data });
-}
-
-fn push_send(messages: Vec<Message>, out: &mut Vec<Effect>) {
-    if !messages.is_empty() {
-        out.push(Effect::Send(messages));
-    }
 }
 
 fn push_apply(entries: Vec<Committed>, out: &mut Vec<Effect>) {
