@@ -138,14 +138,17 @@ impl<'a> SlotView<'a> {
     }
 
     /// Whether a replacement was tried since `since` and taken back, so that the slot keeps what
-    /// it has until the user changes something.
+    /// it has until the user changes something. One that was only lost with its node is not: it
+    /// proved nothing.
     pub(crate) fn was_tried(&self, wanted: &Wanted<'_>, since: WallMs) -> bool {
         if self.current.is_some() || self.outdated.is_empty() {
             return false;
         }
         let Some(last) = self.last_ended() else { return false };
         let nonce = self.replica.map_or(0, |replica| replica.restart_nonce);
-        last.spec_hash == wanted.hash
+        let was_lost = last.status.state == InstanceState::Lost && last.desired == Desired::Run;
+        !was_lost
+            && last.spec_hash == wanted.hash
             && last.restart_nonce >= nonce
             && last.created_at >= since
             && self.outdated.iter().all(|old| old.id.generation < last.id.generation)

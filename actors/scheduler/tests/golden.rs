@@ -9,7 +9,7 @@
 mod world;
 
 use jaco_model::command::{Command, RestartTarget};
-use jaco_model::entity::{InstanceState, NodeStatus};
+use jaco_model::entity::{InstanceState, Leaving, NodeStatus};
 use jaco_model::spec::DeploymentSpec;
 use jaco_model::{InstanceId, NodeName, ReplicaId, Revision, ServiceName};
 use jaco_scheduler::Preview;
@@ -135,6 +135,18 @@ impl Story {
 
     fn change_node(&mut self, words: &[&str]) -> String {
         for word in &words[1..] {
+            match *word {
+                "drain" => {
+                    let node = self.world.node_id(words[0]);
+                    let command = Command::RemoveNode { node, leaving: Leaving::Drain };
+                    return self.send(|_| command);
+                }
+                "removed" => {
+                    self.world.remove_node(words[0]);
+                    continue;
+                }
+                _ => {}
+            }
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
             self.world.change_node(words[0], |node| match key {
                 "down" => node.status = NodeStatus::Down,

@@ -7,7 +7,7 @@ mod world;
 
 use jaco_kit_core::{Core, Now};
 use jaco_model::command::{Command, RestartTarget, Step};
-use jaco_model::entity::{Desired, Instance, InstanceState, RolloutState};
+use jaco_model::entity::{Desired, Instance, InstanceState, Node, NodeStatus, RolloutState};
 use jaco_model::{ReplicaId, ServiceName};
 use jaco_scheduler::{Dirty, Effect, Input, Scheduler};
 use jaco_state::State;
@@ -30,6 +30,8 @@ enum Happening {
     Pass,
     Wait(u64),
     NewLeader,
+    Down(u8, bool),
+    Remove(u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -60,6 +62,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => Just(Happening::Pass),
         2 => (1..10_u64).prop_map(Happening::Wait),
         1 => Just(Happening::NewLeader),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(node, on)| Happening::Down(node, on)),
+        1 => (1..3_u8).prop_map(Happening::Remove),
     ]
 }
 
@@ -87,8 +91,16 @@ fn happen(world: &mut World, what: &Happening) {
             let _unknown_yet = world.send(Command::Restart { target, in_place: false });
         }
         Happening::Cordon(node, on) => {
-            let name = char::from(b'a' + node).to_string();
-            world.change_node(&name, |node| node.schedulable = !on);
+            change(world, *node, |node| node.schedulable = !on);
+        }
+        Happening::Down(node, down) => {
+            let status = if *down { NodeStatus::Down } else { NodeStatus::Ready };
+            change(world, *node, |node| node.status = status);
+        }
+        Happening::Remove(node) => {
+            if let Some(name) = name_of(world, *node) {
+                world.remove_node(&name);
+            }
         }
         Happening::Fail(which) => {
             let fault = world::fault("container_exited", None);
@@ -106,6 +118,18 @@ fn happen(world: &mut World, what: &Happening) {
             let effects = world.scheduler.step(world.moment(), Input::Leadership(true));
             assert!(effects.is_empty());
         }
+    }
+}
+
+/// The name of one of the nodes `a` to `c`, if it is still a member.
+fn name_of(world: &World, node: u8) -> Option<String> {
+    let name = char::from(b'a' + node).to_string();
+    world.state.nodes.values().any(|node| node.name.as_str() == name).then_some(name)
+}
+
+fn change(world: &mut World, node: u8, change: impl FnOnce(&mut Node)) {
+    if let Some(name) = name_of(world, node) {
+        world.change_node(&name, change);
     }
 }
 
@@ -175,7 +199,9 @@ fn check_floor(before: &State, after: &State, steps: &[&Step]) {
     let ready = |state: &State| {
         let instances = state.instances.values();
         let ready = instances.filter(|i| i.desired == Desired::Run && i.status.state.is_ready());
-        ready.map(|i| i.id.replica.clone()).collect::<BTreeSet<_>>().len()
+        // What a node that is down said last is no more known to be so.
+        let is_up = |i: &&Arc<Instance>| state.nodes[&i.node].status != NodeStatus::Down;
+        ready.filter(is_up).map(|i| i.id.replica.clone()).collect::<BTreeSet<_>>().len()
     };
     let (had, has) = (ready(before), ready(after));
     let retires = steps.iter().any(|step| matches!(step, Step::Retire { .. }));
@@ -210,8 +236,11 @@ proptest! {
         for what in &history {
             happen(&mut world, what);
         }
-        for node in ["a", "b", "c"] {
-            world.change_node(node, |node| node.schedulable = true);
+        for node in 0..3 {
+            change(&mut world, node, |node| {
+                node.schedulable = true;
+                node.status = NodeStatus::Ready;
+            });
         }
         world.converge();
         // Planning once more, with or without memory, changes nothing.

@@ -11,8 +11,8 @@ use jaco_model::command::{
     ApplyDeployment, Command, Envelope, InitCluster, InstanceReport, Reply, Step, VolumeReport,
 };
 use jaco_model::entity::{
-    Capacity, Desired, Documents, ImagePin, Instance, InstanceState, Node, NodeFacts, NodeStatus,
-    Origin, Platform,
+    Capacity, Desired, Documents, ImagePin, Instance, InstanceState, Leaving, Node, NodeFacts,
+    NodeStatus, Origin, Platform,
 };
 use jaco_model::spec::{DeploymentSpec, MountKind};
 use jaco_model::{
@@ -77,6 +77,16 @@ impl World {
         let mut node = Node::clone(&self.state.nodes[&id]);
         change(&mut node);
         self.put_node(node);
+    }
+
+    /// Takes a member out at once, with what runs there.
+    pub(crate) fn remove_node(&mut self, name: &str) {
+        self.change_node(name, |node| {
+            node.leaving = Some(Leaving::Force);
+            node.voter = false;
+        });
+        let node = self.node_id(name);
+        self.send(Command::ForgetNode { node }).unwrap();
     }
 
     pub(crate) fn node_id(&self, name: &str) -> NodeId {
