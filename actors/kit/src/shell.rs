@@ -1,4 +1,7 @@
 //! One actor type for every core.
+//!
+//! Inputs that are in the mailbox together are handed over together: under load that is what makes
+//! few large batches out of many small ones.
 
 use crate::{Clock, Recorder, Supervisor};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
@@ -36,7 +39,14 @@ pub struct Shell<C: Core, P> {
     recorder: Recorder,
     supervisor: Supervisor,
     timer: Option<(Mono, SpawnHandle)>,
+    /// What the mailbox held when it was last looked at.
+    inbox: Vec<C::Input>,
 }
+
+/// The whole mailbox has been read into the inbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Emptied;
 
 /// Inputs that may wait in the mailbox of one shell.
 const MAILBOX: usize = 4_096;
@@ -44,14 +54,15 @@ const MAILBOX: usize = 4_096;
 impl<C, P> Shell<C, P>
 where
     C: Core + Unpin + 'static,
-    C::Input: fmt::Debug + Send,
+    C::Input: fmt::Debug + Send + Unpin,
     P: Perform<C::Effect> + Unpin,
 {
     /// A shell that reports its end to `supervisor` under `name`.
     pub fn new(name: &'static str, core: C, driver: P, supervisor: &Supervisor) -> Self {
         let clock = supervisor.clock();
         let recorder = supervisor.recorder().clone();
-        Shell { name, core, driver, clock, recorder, supervisor: supervisor.clone(), timer: None }
+        let supervisor = supervisor.clone();
+        Shell { name, core, driver, clock, recorder, supervisor, timer: None, inbox: Vec::new() }
     }
 
     fn perform(&mut self, effects: Vec<C::Effect>, ctx: &mut Context<Self>) {
@@ -92,7 +103,7 @@ where
 impl<C, P> Actor for Shell<C, P>
 where
     C: Core + Unpin + 'static,
-    C::Input: fmt::Debug + Send,
+    C::Input: fmt::Debug + Send + Unpin,
     P: Perform<C::Effect> + Unpin,
 {
     type Context = Context<Self>;
@@ -112,15 +123,32 @@ where
 impl<C, P> Handler<Deliver<C::Input>> for Shell<C, P>
 where
     C: Core + Unpin + 'static,
-    C::Input: fmt::Debug + Send,
+    C::Input: fmt::Debug + Send + Unpin,
     P: Perform<C::Effect> + Unpin,
 {
     type Result = ();
 
     fn handle(&mut self, Deliver(input): Deliver<C::Input>, ctx: &mut Self::Context) {
-        let now = self.clock.now();
-        self.recorder.note(now.mono, self.name, &input);
-        let effects = self.core.step(now, input);
+        self.recorder.note(self.clock.mono(), self.name, &input);
+        self.inbox.push(input);
+        if self.inbox.len() == 1 {
+            // actix comes to it once the mailbox is empty.
+            ctx.notify(Emptied);
+        }
+    }
+}
+
+impl<C, P> Handler<Emptied> for Shell<C, P>
+where
+    C: Core + Unpin + 'static,
+    C::Input: fmt::Debug + Send + Unpin,
+    P: Perform<C::Effect> + Unpin,
+{
+    type Result = ();
+
+    fn handle(&mut self, _: Emptied, ctx: &mut Self::Context) {
+        let inputs = std::mem::take(&mut self.inbox);
+        let effects = self.core.step_all(self.clock.now(), inputs);
         self.perform(effects, ctx);
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Echoes each number twice, and once more after a while.
+/// Echoes each number twice, and once more after a while; says how many came together.
 #[derive(Debug, Default)]
 struct Echo {
     later: Option<(Mono, u32)>,
@@ -20,6 +20,12 @@ impl Core for Echo {
     fn step(&mut self, now: Now, input: u32) -> Vec<u32> {
         self.later = Some((now.mono.plus(Duration::from_millis(20)), input + 100));
         vec![input, input + 1]
+    }
+
+    fn step_all(&mut self, now: Now, inputs: Vec<u32>) -> Vec<u32> {
+        let several = u32::try_from(inputs.len()).ok().filter(|count| *count > 1);
+        let each = inputs.into_iter().flat_map(|input| self.step(now, input));
+        several.map(|count| 1_000 + count).into_iter().chain(each).collect()
     }
 
     fn wake(&mut self, now: Now) -> Vec<u32> {
@@ -49,17 +55,35 @@ fn start(supervisor: &Supervisor, seen: &Rc<RefCell<Vec<u32>>>) -> Addr<Shell<Ec
     Shell::new("echo", Echo::default(), Collect(seen.clone()), supervisor).start()
 }
 
+async fn until(seen: &Rc<RefCell<Vec<u32>>>, count: usize) {
+    while seen.borrow().len() < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn what_is_in_the_mailbox_together_is_handed_over_together() {
+    let supervisor = Supervisor::new(Clock::new());
+    let seen = Rc::default();
+    let shell = start(&supervisor, &seen);
+    for input in [1, 3, 5] {
+        shell.do_send(Deliver(input));
+    }
+    until(&seen, 8).await;
+    assert_eq!(*seen.borrow(), [1_003, 1, 2, 3, 4, 5, 6, 105]);
+}
+
 #[actix_rt::test]
 async fn effects_run_in_order_and_the_timer_fires_once() {
     let supervisor = Supervisor::new(Clock::new());
     let seen = Rc::default();
     let shell = start(&supervisor, &seen);
     shell.send(Deliver(1)).await.unwrap();
+    until(&seen, 2).await;
     assert_eq!(*seen.borrow(), [1, 2]);
-    while seen.borrow().len() < 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&seen, 3).await;
     shell.send(Deliver(5)).await.unwrap();
+    until(&seen, 5).await;
     assert_eq!(*seen.borrow(), [1, 2, 101, 5, 6]);
     assert!(supervisor.recorder().tail().contains("echo"));
 }

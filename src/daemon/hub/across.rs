@@ -83,15 +83,19 @@ impl Hub {
         payload: Vec<u8>,
         limit: Duration,
     ) -> Result<Vec<u8>, Fault> {
-        let host = self.state().nodes.get(node).map(|node| node.name.to_string());
-        let host = host.unwrap_or_else(|| node.to_string());
-        let Some(peers) = self.peers() else { return Err(unreachable(&host, "no network")) };
+        let host = || {
+            let inner = self.inner.borrow();
+            let known = inner.member.state().nodes.get(node);
+            known.map_or_else(|| node.to_string(), |node| node.name.to_string())
+        };
+        let unreachable = |reason: &str| unreachable(&host(), reason);
+        let Some(peers) = self.peers() else { return Err(unreachable("no network")) };
         peers.call(node, method, payload, limit).await.map_err(|error| match error {
             CallError::Refused(text) => decode_fault(&text),
-            CallError::Unreachable | CallError::TooMany => unreachable(&host, &error.to_string()),
+            CallError::Unreachable | CallError::TooMany => unreachable(&error.to_string()),
             // What it was asked may have happened.
             CallError::Timeout | CallError::Closed => {
-                unreachable(&host, &error.to_string()).with("outcome", "unknown")
+                unreachable(&error.to_string()).with("outcome", "unknown")
             }
         })
     }

@@ -16,6 +16,12 @@ pub trait Core {
     /// Takes one input and returns what must be done about it.
     fn step(&mut self, now: Now, input: Self::Input) -> Vec<Self::Effect>;
 
+    /// Takes inputs that have come in together, in order. A core for which it is cheaper to look at
+    /// all of them before it acts does so; whoever steps it one by one gets the same promises.
+    fn step_all(&mut self, now: Now, inputs: Vec<Self::Input>) -> Vec<Self::Effect> {
+        inputs.into_iter().flat_map(|input| self.step(now, input)).collect()
+    }
+
     /// Called once [`Core::deadline`] has passed.
     fn wake(&mut self, now: Now) -> Vec<Self::Effect>;
 

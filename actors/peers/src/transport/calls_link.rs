@@ -75,14 +75,20 @@ async fn send<W: AsyncWrite + Unpin>(
     first: Outgoing,
     requests: &mut UnboundedReceiver<Outgoing>,
 ) -> Broken {
+    let is_wanted = |outgoing: &Outgoing| match &outgoing.frame {
+        Frame::Call(request) | Frame::OpenStream(request) => peer.calls.mark_sent(request.id),
+        _ => true,
+    };
     let mut next = Some(first);
     while let Some(outgoing) = next {
-        let wanted = match &outgoing.frame {
-            Frame::Call(request) | Frame::OpenStream(request) => peer.calls.mark_sent(request.id),
-            _ => true,
-        };
-        if wanted && let Err(broken) = writer.write(outgoing.frame).await {
-            return broken;
+        if is_wanted(&outgoing) {
+            let waiting = || {
+                let mut rest = std::iter::from_fn(|| requests.try_recv().ok());
+                Some(rest.find(is_wanted)?.frame)
+            };
+            if let Err(broken) = writer.write_with(outgoing.frame, waiting).await {
+                return broken;
+            }
         }
         next = requests.recv().await;
     }

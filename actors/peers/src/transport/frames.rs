@@ -9,6 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Room that is made for reading at a time, so that a claimed length allocates nothing.
 const READ: usize = 64 << 10;
 
+/// Small frames share a write until they are this long together: a record of TLS.
+const GATHERED: usize = 16 << 10;
+
 /// Why no more frames can be exchanged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
@@ -89,7 +92,22 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Hands a frame to the kernel.
     pub(super) async fn write(&mut self, frame: Frame) -> Result<(), Broken> {
-        let bytes = encode_frame(frame).map_err(Broken::Malformed)?;
+        self.write_with(frame, || None).await
+    }
+
+    /// Hands a frame to the kernel, together with those that are waiting already: `next` gives them
+    /// one by one. It is asked until so much is gathered that a write of its own costs nothing.
+    pub(super) async fn write_with(
+        &mut self,
+        frame: Frame,
+        mut next: impl FnMut() -> Option<Frame>,
+    ) -> Result<(), Broken> {
+        let mut bytes = encode_frame(frame).map_err(Broken::Malformed)?;
+        while bytes.len() < GATHERED
+            && let Some(frame) = next()
+        {
+            bytes.extend(encode_frame(frame).map_err(Broken::Malformed)?);
+        }
         self.stream.write_all(&bytes).await.map_err(Broken::Io)?;
         self.stream.flush().await.map_err(Broken::Io)
     }

@@ -86,7 +86,8 @@ async fn send<W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
 ) -> Result<(), Broken> {
     while let Some(outgoing) = answers.recv().await {
-        writer.write(outgoing.frame).await?;
+        // The room of those that share the write is given back a moment early.
+        writer.write_with(outgoing.frame, || Some(answers.try_recv().ok()?.frame)).await?;
     }
     Ok(())
 }

@@ -280,19 +280,28 @@ impl Core for RaftCore {
     type Effect = Effect;
 
     fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.step_all(now, vec![input])
+    }
+
+    /// Proposals that came in together share a batch, and with it an fsync.
+    fn step_all(&mut self, now: Now, inputs: Vec<Input>) -> Vec<Effect> {
         let mut out = Vec::new();
-        if self.is_halted {
-            if let Some(op) = input.op() {
-                out.push(Effect::Failed { op, why: Refusal::NotLeader { leader: None } });
+        if !self.is_halted {
+            self.begin(now, &mut out);
+        }
+        for input in inputs {
+            match input {
+                _ if self.is_halted => {
+                    let why = Refusal::NotLeader { leader: None };
+                    out.extend(input.op().map(|op| Effect::Failed { op, why }));
+                }
+                Input::Persisted { seq, result } => self.persisted(seq, result, &mut out),
+                other => self.admit(other, &mut out),
             }
-            return out;
         }
-        self.begin(now, &mut out);
-        match input {
-            Input::Persisted { seq, result } => self.persisted(seq, result, &mut out),
-            other => self.admit(other, &mut out),
+        if !self.is_halted {
+            self.pump(&mut out);
         }
-        self.pump(&mut out);
         out
     }
 

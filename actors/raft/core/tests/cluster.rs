@@ -81,6 +81,22 @@ fn unfit_proposals_are_refused_by_reason() {
 }
 
 #[test]
+fn proposals_that_come_together_share_a_batch_and_a_message() {
+    let mut cluster = Cluster::new(&[1, 2, 3], 7, |_| {});
+    cluster.pass(Duration::from_secs(4));
+    let leader = cluster.leader().unwrap();
+    let (now, node) = (cluster.now(), cluster.node(leader));
+    let proposal = |op| Input::Propose { op: OpId(op), data: vec![b'a'] };
+    let effects = node.core.step_all(now, (100..105).map(proposal).collect());
+    let [Effect::Send(messages), Effect::Persist(batch)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(batch.entries.len(), 5);
+    assert_eq!(messages.len(), 2, "one for each peer");
+    assert!(messages.iter().all(|message| message.entries.len() == 5));
+}
+
+#[test]
 fn a_failed_write_ends_participation() {
     let mut cluster = Cluster::new(&[1], 1, |_| {});
     cluster.settle();

@@ -13,7 +13,7 @@ use crate::bench::measure::ms;
 use crate::bench::{Figure, Goal, Sink};
 
 /// Sizes of the clusters under load.
-const VOTERS: [usize; 3] = [1, 3, 5];
+pub(super) const VOTERS: [usize; 3] = [1, 3, 5];
 
 /// Clients of the large load.
 const CLIENTS: usize = 64;
@@ -41,7 +41,7 @@ struct Load {
 /// Figures for each size.
 pub(super) fn measure(bench: &Bench, sink: &mut Sink) -> Result<()> {
     let etcd = Etcd::fetch()?;
-    for voters in VOTERS {
+    for &voters in &bench.voters {
         let (mut theirs, mut ours) = (loads(voters), loads(voters));
         for _ in 0..ROUNDS {
             etcd_round(bench, &etcd, voters, &mut theirs)?;

@@ -40,6 +40,9 @@ pub(crate) struct Raft {
     /// seconds of each load (default 5)
     #[argh(option, default = "5")]
     seconds: u64,
+    /// commits with only so many voters: 1, 3 or 5; may be given several times
+    #[argh(option)]
+    voters: Vec<usize>,
     /// how often the cluster loses its leader (default 100)
     #[argh(option, default = "100")]
     losses: u32,
@@ -97,6 +100,8 @@ struct Bench {
     rest: Duration,
     losses: u32,
     peer_losses: u32,
+    /// Sizes of the clusters that are written to.
+    voters: Vec<usize>,
 }
 
 impl Raft {
@@ -104,6 +109,9 @@ impl Raft {
         ensure_tools()?;
         ensure!(self.seconds > 0 && self.rest > 0, "nothing is measured in no time");
         ensure!(self.losses > 0 && self.peer_losses > 0, "a leader is lost at least once");
+        if let Some(odd) = self.voters.iter().find(|size| !commits::VOTERS.contains(size)) {
+            bail!("no cluster of {odd} voters is measured: 1, 3 or 5");
+        }
         let mut sink = Sink::new(self.json)?;
         let built =
             || build_binary(Artifact { package: "jaco", is_static: true, is_release: true });
@@ -116,6 +124,7 @@ impl Raft {
             rest: Duration::from_secs(self.rest),
             losses: self.losses,
             peer_losses: self.peer_losses,
+            voters: if self.voters.is_empty() { commits::VOTERS.to_vec() } else { self.voters },
         };
         bench.lab.import_probe_everywhere(&probe, PROBE_IMAGE)?;
         let mut failed = Vec::new();

@@ -221,9 +221,13 @@ impl Cluster {
     }
 
     pub(crate) fn step(&mut self, id: u64, input: Input) {
+        self.step_all(id, vec![input]);
+    }
+
+    pub(crate) fn step_all(&mut self, id: u64, inputs: Vec<Input>) {
         let now = self.now();
         let node = self.node(id);
-        let effects = node.core.step(now, input);
+        let effects = node.core.step_all(now, inputs);
         let sent = node.run(effects);
         self.network.extend(sent);
         self.check_leader(id);
@@ -391,7 +395,8 @@ impl Cluster {
             15..=22 => {
                 let written = self.node(id).finish_write();
                 let answer = self.node(id).answers.pop_front();
-                written.into_iter().chain(answer).for_each(|input| self.step(id, input));
+                // What a shell finds in its mailbox together comes together.
+                self.step_all(id, written.into_iter().chain(answer).collect());
             }
             // Reordered, sometimes twice, sometimes never.
             _ if self.network.is_empty() => {}
