@@ -260,6 +260,7 @@ fn newcomer(request: &AdmitRequest) -> Result<Node, Fault> {
         serials: Vec::new(),
         liveness_epoch: 0,
         leaving: None,
+        mesh_address: None,
     })
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn begin(
         name: name.clone(),
         hash_key: hash_key.iter().map(|byte| format!("{byte:02x}")).collect(),
         history_limit: config.history_limit,
+        ipam: Some(jaco_model::entity::Ipam::default()),
         trust: own.as_ref().map(|own| own.trust.clone()),
         node: Node {
             id: node_id,
@@ -74,6 +75,7 @@ pub(crate) fn begin(
             serials,
             liveness_epoch: 0,
             leaving: None,
+            mesh_address: None,
         },
     }));
     let envelope = Envelope {

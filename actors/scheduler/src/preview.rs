@@ -237,7 +237,8 @@ impl Future {
                 Step::Explain { .. }
                 | Step::SetRollout { .. }
                 | Step::SettleRevision { .. }
-                | Step::Purge { .. } => {}
+                | Step::Purge { .. }
+                | Step::ReleaseBlock { .. } => {}
             }
         }
         let lines = lines.into_iter().filter(|(_, line)| line.was.is_some() || line.to.is_some());

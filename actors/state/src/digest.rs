@@ -74,6 +74,9 @@ impl State {
         add_all(&mut sum, self.instances.values());
         add_all(&mut sum, self.rollouts.values());
         add_all(&mut sum, self.volumes.values());
+        add_all(&mut sum, self.scopes.values());
+        add_all(&mut sum, self.blocks.values());
+        add_all(&mut sum, self.quarantine.values());
         add_all(&mut sum, self.requests.values());
         add_all(&mut sum, self.audit.values());
         for counter in &self.counters {

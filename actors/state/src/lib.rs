@@ -10,6 +10,7 @@ mod state;
 
 mod digest;
 mod record;
+mod space;
 mod store;
 
 mod apply;
@@ -29,4 +30,5 @@ pub use record::{AuditLine, RequestRecord};
 #[cfg(feature = "seeded-bugs")]
 pub use seeded::{SeededBug, seed_bug};
 pub use snapshot::{Section, SnapshotError};
+pub use space::Space;
 pub use state::{ServiceKey, State};

@@ -2,10 +2,12 @@
 
 use crate::digest::Sum;
 use crate::record::{AuditLine, RequestRecord};
+use crate::space::Space;
 use imbl::{OrdMap, OrdSet};
+use ipnet::Ipv4Net;
 use jaco_model::entity::{
-    AuditEvent, ClusterMeta, Deployment, Instance, JoinToken, Node, Replica, RevisionRecord,
-    Rollout, Tombstone, Volume,
+    AuditEvent, Block, ClusterMeta, Deployment, Instance, JoinToken, Node, Quarantine, Replica,
+    RevisionRecord, Rollout, Scope, ScopeRecord, Tombstone, Volume,
 };
 use jaco_model::spec::{ServiceMode, ServiceSpec};
 use jaco_model::{
@@ -47,6 +49,12 @@ pub struct State {
     pub floors: OrdMap<ServiceKey, Generation>,
     /// Named volumes by engine name and node.
     pub volumes: OrdMap<(String, NodeId), Arc<Volume>>,
+    /// Scopes that have a block on some node.
+    pub scopes: OrdMap<Scope, Arc<ScopeRecord>>,
+    /// The addresses of each scope on each node that has or had a replica of it.
+    pub blocks: OrdMap<(Scope, NodeId), Arc<Block>>,
+    /// Addresses that were given back a short while ago.
+    pub quarantine: OrdMap<Ipv4Net, Arc<Quarantine>>,
     /// Answers kept for retries.
     pub requests: OrdMap<RequestId, Arc<RequestRecord>>,
     /// The audit log by line number, oldest first.
@@ -55,6 +63,12 @@ pub struct State {
     pub(crate) replicas_by_service: OrdMap<ServiceKey, OrdSet<ReplicaId>>,
     /// Index: instances by node.
     pub(crate) instances_by_node: OrdMap<NodeId, OrdSet<InstanceId>>,
+    /// Index: scopes by node that have a block there.
+    pub(crate) blocks_by_node: OrdMap<NodeId, OrdSet<Scope>>,
+    /// Index: blocks that nobody uses, by when that began.
+    pub(crate) blocks_by_idle: OrdSet<(WallMs, Scope, NodeId)>,
+    /// Index: what is neither mesh nor block nor kept back.
+    pub(crate) space: Space,
     /// Index: kept answers by age.
     pub(crate) requests_by_age: OrdSet<(WallMs, RequestId)>,
     /// Bytes of all audit lines.

@@ -2,11 +2,13 @@
 
 use crate::digest::Sum;
 use crate::record::{AuditLine, RequestRecord};
+use crate::space::Space;
 use crate::{ServiceKey, State};
 use imbl::{OrdMap, OrdSet};
+use ipnet::Ipv4Net;
 use jaco_model::entity::{
-    ClusterMeta, Deployment, Instance, JoinToken, Node, Replica, RevisionRecord, Rollout,
-    Tombstone, Volume,
+    Block, ClusterMeta, Deployment, Instance, JoinToken, Node, Quarantine, Replica, RevisionRecord,
+    Rollout, Scope, ScopeRecord, Tombstone, Volume,
 };
 use jaco_model::{DeploymentName, Generation, InstanceId, NodeId, ReplicaId, RequestId, Revision};
 use serde::Serialize;
@@ -70,7 +72,26 @@ impl State {
             self.sum.subtract(Sum::of(CLUSTER_TAG, old));
         }
         self.sum.add(Sum::of(CLUSTER_TAG, &cluster));
+        let is_same_plan = self.cluster.as_ref().is_some_and(|old| old.ipam == cluster.ipam);
         self.cluster = Some(Arc::new(cluster));
+        if !is_same_plan {
+            self.space = self.recomputed_space();
+        }
+    }
+
+    /// What is free of the pool, from everything that is taken; nothing without a plan.
+    pub(crate) fn recomputed_space(&self) -> Space {
+        let Some(plan) = self.cluster.as_ref().and_then(|cluster| cluster.ipam) else {
+            return Space::default();
+        };
+        let mut space = Space::of(plan.pool);
+        space.take(plan.mesh_range());
+        for net in
+            self.blocks.values().map(|block| block.net).chain(self.quarantine.keys().copied())
+        {
+            space.take(net);
+        }
+        space
     }
 
     /// Writes the next replica index of a service.
@@ -233,6 +254,62 @@ impl Entity for Volume {
     }
     fn map(state: &mut State) -> &mut OrdMap<(String, NodeId), Arc<Volume>> {
         &mut state.volumes
+    }
+}
+
+impl Entity for ScopeRecord {
+    const TAG: u8 = 27;
+    type Key = Scope;
+
+    fn key(&self) -> Scope {
+        self.scope.clone()
+    }
+    fn map(state: &mut State) -> &mut OrdMap<Scope, Arc<ScopeRecord>> {
+        &mut state.scopes
+    }
+}
+
+impl Entity for Block {
+    const TAG: u8 = 28;
+    type Key = (Scope, NodeId);
+
+    fn key(&self) -> (Scope, NodeId) {
+        (self.scope.clone(), self.node.clone())
+    }
+    fn map(state: &mut State) -> &mut OrdMap<(Scope, NodeId), Arc<Block>> {
+        &mut state.blocks
+    }
+    fn enter(&self, state: &mut State) {
+        enter_index(&mut state.blocks_by_node, self.node.clone(), self.scope.clone());
+        if let Some(since) = self.idle_since {
+            state.blocks_by_idle.insert((since, self.scope.clone(), self.node.clone()));
+        }
+        state.space.take(self.net);
+    }
+    fn leave(&self, state: &mut State) {
+        leave_index(&mut state.blocks_by_node, &self.node, &self.scope);
+        if let Some(since) = self.idle_since {
+            state.blocks_by_idle.remove(&(since, self.scope.clone(), self.node.clone()));
+        }
+        state.space.give(self.net);
+    }
+}
+
+impl Entity for Quarantine {
+    const TAG: u8 = 29;
+    type Key = Ipv4Net;
+
+    fn key(&self) -> Ipv4Net {
+        self.net
+    }
+    fn map(state: &mut State) -> &mut OrdMap<Ipv4Net, Arc<Quarantine>> {
+        &mut state.quarantine
+    }
+    fn enter(&self, state: &mut State) {
+        state.space.take(self.net);
+    }
+    fn leave(&self, state: &mut State) {
+        state.space.give(self.net);
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn check(from: &NodeId, envelope: &Envelope) -> Result<(), Fault> {
         | Command::RejoinNode { .. }
         | Command::RecordCertificate { .. }
         | Command::EstablishTrust(_)
+        | Command::EstablishAddresses(_)
         | Command::ForgetNode { .. }
         | Command::SetLiveness { .. }
         | Command::Schedule { .. } => false,

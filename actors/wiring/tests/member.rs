@@ -229,6 +229,7 @@ fn init() -> Envelope {
         hash_key: "00".repeat(32),
         history_limit: 10,
         trust: None,
+        ipam: Some(jaco_model::entity::Ipam::default()),
         node: Node {
             id: node_id(),
             name: NodeName::from("node-1"),
@@ -242,6 +243,7 @@ fn init() -> Envelope {
             serials: Vec::new(),
             liveness_epoch: 0,
             leaving: None,
+            mesh_address: None,
         },
     }));
     Envelope {

@@ -4,8 +4,8 @@
 //! so that every member reaches the same state.
 
 use crate::entity::{
-    Documents, ImagePin, InstanceState, Leaving, Node, NodeFacts, NodeStatus, Origin,
-    RevisionStatus, Rollout, Slot, Trust,
+    Documents, ImagePin, InstanceState, Ipam, Leaving, Node, NodeFacts, NodeStatus, Origin,
+    RevisionStatus, Rollout, Scope, Slot, Trust,
 };
 use crate::spec::DeploymentSpec;
 use crate::{
@@ -97,6 +97,8 @@ pub enum Command {
     },
     /// The authority of a cluster that was begun without one.
     EstablishTrust(Trust),
+    /// The address plan of a cluster that was begun without one; nothing once there is one.
+    EstablishAddresses(Ipam),
     /// The end of a removal: the raft group no longer has the member.
     ForgetNode {
         /// Which one.
@@ -156,6 +158,7 @@ impl Command {
             Command::RejoinNode { .. } => "rejoin_node",
             Command::RecordCertificate { .. } => "record_certificate",
             Command::EstablishTrust(_) => "establish_trust",
+            Command::EstablishAddresses(_) => "establish_addresses",
             Command::ForgetNode { .. } => "forget_node",
             Command::SetLiveness { .. } => "set_liveness",
             Command::Schedule { .. } => "schedule",
@@ -181,6 +184,9 @@ pub struct InitCluster {
     /// The cluster's authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
+    /// The address plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipam: Option<Ipam>,
 }
 
 /// A node that wants to become a member.
@@ -308,6 +314,13 @@ pub enum Step {
     Purge {
         /// Which one.
         deployment: DeploymentName,
+    },
+    /// Gives back the addresses of a scope on a node that has had no replica of it for a while.
+    ReleaseBlock {
+        /// Which scope.
+        scope: Scope,
+        /// Which node.
+        node: NodeId,
     },
 }
 

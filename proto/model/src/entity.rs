@@ -3,11 +3,15 @@
 //! One writer per field: users write revisions and scales, the scheduler writes replicas,
 //! instances' `desired` and rollouts, and the node that runs an instance writes its status.
 
+mod address;
 mod instance;
 mod node;
 mod revision;
 mod rollout;
 
+pub use address::{
+    Block, DEFAULT_NETWORK, IMPLICIT_KEY, Ipam, MeshFacts, MeshKind, Quarantine, Scope, ScopeRecord,
+};
 pub use instance::{
     Desired, ImagePin, Instance, InstanceState, InstanceStatus, Replica, Slot, Transition,
 };

@@ -182,6 +182,7 @@ impl World {
             serials: Vec::new(),
             liveness_epoch: 0,
             leaving: None,
+            mesh_address: None,
         }
     }
 

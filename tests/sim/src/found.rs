@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::world::World;
 use jaco_model::command::{Command, Envelope, InitCluster, JoinNode};
-use jaco_model::entity::Node;
+use jaco_model::entity::{Ipam, Node};
 use jaco_model::{Identity, RequestId, WallMs};
 use jaco_raft_core::eraftpb::HardState;
 use jaco_raft_core::{DurableLog, Members, Position, SnapshotMeta};
@@ -18,7 +18,7 @@ use jaco_wiring::encode_state;
 use std::sync::Arc;
 
 /// Sections that the oldest format did not have.
-const NEW_SECTIONS: [&str; 2] = ["tombstones", "join_tokens"];
+const NEW_SECTIONS: [&str; 5] = ["tombstones", "join_tokens", "scopes", "blocks", "quarantine"];
 
 /// All hosts, none in a cluster.
 pub(crate) fn hosts(plan: &Plan, random: &mut Random) -> Vec<Host> {
@@ -92,6 +92,7 @@ impl World {
                     history_limit: 10,
                     node: Node { voter: true, ..node.clone() },
                     trust: None,
+                    ipam: (!self.plan.is_old_format).then(Ipam::default),
                 })));
                 continue;
             }

@@ -52,6 +52,7 @@ impl World {
                 hash_key: "11".repeat(32),
                 history_limit: 10,
                 trust: None,
+                ipam: Some(jaco_model::entity::Ipam::default()),
                 node: node(0),
             })))
             .unwrap();
@@ -260,6 +261,7 @@ pub(crate) fn node(index: usize) -> Node {
         serials: Vec::new(),
         liveness_epoch: 0,
         leaving: None,
+        mesh_address: None,
     }
 }
 
@@ -334,6 +336,7 @@ fn describe_step(world: &World, step: &Step) -> String {
             format!("settle {deployment} revision {revision} as {}", status.as_str())
         }
         Step::Purge { deployment } => format!("purge {deployment}"),
+        Step::ReleaseBlock { scope, node } => format!("release {scope} on {node}"),
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::node::{invalid, unknown_node};
 use super::report::end_instance;
-use super::{Tx, restart};
+use super::{Tx, address, restart};
 use jaco_model::command::{JoinNode, Reply};
 use jaco_model::entity::{
     Instance, InstanceState, JoinToken, JoinTokenUse, Leaving, Node, NodeStatus, Slot, Tombstone,
@@ -92,6 +92,8 @@ pub(super) fn join(tx: &mut Tx<'_>, join: &JoinNode) -> Result<Reply, Fault> {
     }
     let node = &join.node;
     check_newcomer(tx, node)?;
+    address::check_mesh_key(tx.state, &node.id, node.facts.mesh.as_ref())?;
+    let mesh_address = address::free_mesh_address(tx)?;
     let member = Node {
         status: NodeStatus::Joining,
         schedulable: true,
@@ -100,6 +102,7 @@ pub(super) fn join(tx: &mut Tx<'_>, join: &JoinNode) -> Result<Reply, Fault> {
         serials: Vec::new(),
         liveness_epoch: 0,
         leaving: None,
+        mesh_address,
         ..node.clone()
     };
     let (key_digest, id) = (join.key_digest.clone(), node.id.clone());
@@ -213,6 +216,7 @@ fn bury(tx: &mut Tx<'_>, member: &Node, rejoined: bool) {
         name: member.name.clone(),
         removed_at: tx.now,
         rejoined,
+        mesh_address: member.mesh_address.filter(|_| !rejoined),
     });
 }
 
@@ -316,6 +320,7 @@ pub(super) fn forget(tx: &mut Tx<'_>, id: &NodeId) -> Result<Reply, Fault> {
     for key in keys {
         tx.state.take::<jaco_model::entity::Volume>(&key);
     }
+    address::release_node(tx, id);
     bury(tx, &member, false);
     tx.state.take::<Node>(id);
     tx.events.push(Event::NodeChanged(id.clone()));

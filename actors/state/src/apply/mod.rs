@@ -5,6 +5,7 @@
 //! they were; only the parts of scheduler passes and node reports are judged one by one, and what
 //! no longer fits is left out with [`Event::Dropped`].
 
+mod address;
 mod audit;
 mod claims;
 mod deploy;
@@ -90,14 +91,13 @@ fn run(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, Fault> {
         }
         Command::RecordCertificate { node, serial } => member::record_certificate(tx, node, serial),
         Command::EstablishTrust(trust) => member::establish_trust(tx, trust),
+        Command::EstablishAddresses(ipam) => address::establish(tx, *ipam),
         Command::ForgetNode { node } => member::forget(tx, node),
         Command::SetLiveness { node, up, epoch, evidence } => {
             member::set_liveness(tx, node, *up, *epoch, evidence)
         }
         Command::Schedule { based_on: _, steps } => Ok(schedule::schedule(tx, steps)),
-        Command::ReportNode { node, status, facts } => {
-            Ok(node::report_node(tx, node, *status, facts))
-        }
+        Command::ReportNode { node, status, facts } => node::report_node(tx, node, *status, facts),
         Command::Report { node, instances, volumes } => {
             Ok(report::report(tx, node, instances, volumes))
         }

@@ -1,8 +1,8 @@
 //! The cluster's beginning, and what nodes say about themselves.
 
-use super::Tx;
+use super::{Tx, address};
 use jaco_model::command::{InitCluster, Reply};
-use jaco_model::entity::{ClusterMeta, NodeFacts, NodeStatus};
+use jaco_model::entity::{ClusterMeta, Node, NodeFacts, NodeStatus};
 use jaco_model::event::Event;
 use jaco_model::{ErrorCode, Fault, NodeId};
 
@@ -24,6 +24,8 @@ pub(super) fn init_cluster(tx: &mut Tx<'_>, init: &InitCluster) -> Result<Reply,
         let message = "the number of kept revisions must be between 1 and 50";
         return Err(invalid(message, "history_limit", "range"));
     }
+    init.ipam.map_or(Ok(()), |ipam| ipam.check())?;
+    address::check_mesh_key(tx.state, &init.node.id, init.node.facts.mesh.as_ref())?;
     tx.state.put_cluster(ClusterMeta {
         cluster_id: init.cluster_id.clone(),
         name: init.name.clone(),
@@ -34,8 +36,10 @@ pub(super) fn init_cluster(tx: &mut Tx<'_>, init: &InitCluster) -> Result<Reply,
         cluster_time: tx.now,
         history_limit: init.history_limit,
         trust: init.trust.clone(),
+        ipam: init.ipam,
     });
-    tx.state.put(init.node.clone());
+    let mesh_address = address::free_mesh_address(tx)?;
+    tx.state.put(Node { mesh_address, ..init.node.clone() });
     tx.events.push(Event::ClusterChanged);
     tx.events.push(Event::NodeChanged(init.node.id.clone()));
     let facts = [
@@ -52,11 +56,12 @@ pub(super) fn report_node(
     id: &NodeId,
     status: NodeStatus,
     facts: &NodeFacts,
-) -> Reply {
+) -> Result<Reply, Fault> {
     let Some(node) = tx.state.nodes.get(id) else {
         tx.drop_part(unknown_node(id));
-        return Reply::Done;
+        return Ok(Reply::Done);
     };
+    address::check_mesh_key(tx.state, id, facts.mesh.as_ref())?;
     let mut node = node.as_ref().clone();
     // Whether a node is down is the leader's word; one that cannot be heard cannot deny it.
     if node.status != NodeStatus::Down && status != NodeStatus::Down {
@@ -66,7 +71,7 @@ pub(super) fn report_node(
     if tx.state.put(node) {
         tx.events.push(Event::NodeChanged(id.clone()));
     }
-    Reply::Done
+    Ok(Reply::Done)
 }
 
 pub(super) fn unknown_node(id: &NodeId) -> Fault {

@@ -5,7 +5,7 @@
 
 use super::deploy::release_volumes;
 use super::revise::prune_history;
-use super::{Tx, node::unknown_node};
+use super::{Tx, address, node::unknown_node};
 use jaco_model::command::{InstanceReport, Reply, VolumeReport};
 use jaco_model::entity::{Instance, InstanceState, InstanceStatus, Replica, Transition, Volume};
 use jaco_model::{ErrorCode, Fault, NodeId};
@@ -91,7 +91,9 @@ fn next_status(old: &InstanceStatus, report: &InstanceReport) -> InstanceStatus 
 /// should run: the slot is then empty, and the scheduler fills it with the next generation.
 pub(super) fn end_instance(tx: &mut Tx<'_>, instance: Instance, from: InstanceState) {
     let (id, deployment) = (instance.id.clone(), instance.deployment.clone());
+    let (scopes, node) = (tx.state.scopes_of(&instance), instance.node.clone());
     tx.state.take::<Instance>(&id);
+    address::vacate(tx, &scopes, &node);
     if let Some(replica) = tx.state.replicas.get(&id.replica) {
         let mut replica = replica.as_ref().clone();
         replica.past.push(instance);

@@ -69,6 +69,7 @@ fn is_tracked(command: &Command) -> bool {
         | Command::RejoinNode { .. }
         | Command::RecordCertificate { .. }
         | Command::EstablishTrust(_)
+        | Command::EstablishAddresses(_)
         | Command::ForgetNode { .. }
         | Command::SetLiveness { .. }
         | Command::Schedule { .. }

@@ -1,7 +1,7 @@
 //! Making the next revision of a deployment, and forgetting old ones.
 
-use super::Tx;
 use super::spec_hash::spec_hash;
+use super::{Tx, address};
 use crate::State;
 use jaco_model::entity::{
     Deployment, Documents, ImagePin, Origin, RevisionRecord, RevisionStatus, Rollout, ScaleOverride,
@@ -60,6 +60,7 @@ pub(super) fn revise(tx: &mut Tx<'_>, content: Content) -> Revision {
     inherit_counters(tx, &record.spec);
     drop_rollouts(tx, &record.spec);
     tx.state.put(record);
+    address::refresh(tx, &name);
     prune_history(tx.state, &name);
     tx.touch(&name);
     number

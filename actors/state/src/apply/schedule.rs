@@ -2,7 +2,7 @@
 //! that no longer fits is dropped alone and the next pass decides again.
 
 use super::revise::kept_revisions;
-use super::{Tx, instance_id, next_generation};
+use super::{Tx, address, instance_id, next_generation};
 use jaco_model::command::{Reply, Step};
 use jaco_model::entity::{
     Deployment, Desired, Instance, InstanceStatus, NodeStatus, Replica, RevisionRecord,
@@ -42,6 +42,7 @@ fn take(tx: &mut Tx<'_>, step: &Step) -> Result<(), Fault> {
             settle_revision(tx, deployment, *revision, *status)
         }
         Step::Purge { deployment } => purge(tx, deployment),
+        Step::ReleaseBlock { scope, node } => address::release(tx, scope, node),
     }
 }
 
@@ -137,6 +138,17 @@ fn place(
     let (Some(hash), Some(image)) = (record.hashes.get(service), record.images.get(service)) else {
         return Err(stale(format!("revision {revision} has no service {service}")));
     };
+    let spec = record.spec.services.get(service);
+    let scopes = spec.map(|spec| record.spec.scopes_of(spec)).unwrap_or_default();
+    let (hash, image) = (hash.clone(), image.clone());
+    let blocks = match address::reserve(tx, &scopes, node) {
+        Ok(blocks) => blocks,
+        Err(fault) => {
+            explain(tx, id, Some(&fault))?;
+            return Err(fault);
+        }
+    };
+    address::occupy(tx, blocks, &scopes, node);
     let instance = Instance {
         id: instance_id(id, generation),
         deployment: replica.deployment.clone(),
@@ -144,8 +156,8 @@ fn place(
         slot: replica.slot.clone(),
         node: node.clone(),
         revision,
-        spec_hash: hash.clone(),
-        image: image.clone(),
+        spec_hash: hash,
+        image,
         restart_nonce: replica.restart_nonce,
         in_place: 0,
         desired: Desired::Run,
@@ -271,6 +283,7 @@ fn purge(tx: &mut Tx<'_>, name: &DeploymentName) -> Result<(), Fault> {
         tx.state.take::<Rollout>(&key);
     }
     tx.state.take::<Deployment>(name);
+    address::release_deployment(tx, name);
     tx.touch(name);
     Ok(())
 }

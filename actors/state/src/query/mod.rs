@@ -1,11 +1,13 @@
 //! Questions that the API, the command line and the scheduler ask of the state.
 
+mod address;
 mod converged;
 mod dependency;
 mod eligible;
 mod instances;
 mod status;
 
+pub(crate) use address::IDLE_KEPT;
 pub use converged::is_converged;
 pub use dependency::dependency_met;
 pub use eligible::{eligible_nodes, wanted_count};

@@ -7,6 +7,7 @@
 mod lines;
 mod v1;
 mod v2;
+mod v3;
 
 use crate::State;
 
@@ -25,7 +26,7 @@ pub struct Section {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Written by a newer program, or not by this one at all.
-    #[error("snapshot format {0} is unknown; this version reads 1 and 2")]
+    #[error("snapshot format {0} is unknown; this version reads 1 to 3")]
     UnknownVersion(u32),
     /// A section is absent or stands in another place.
     #[error("snapshot has no section {0}")]
@@ -59,7 +60,7 @@ pub enum SnapshotError {
 impl State {
     /// The whole state in the newest format. Equal states give equal bytes.
     pub fn to_sections(&self) -> Vec<Section> {
-        v2::write(self)
+        v3::write(self)
     }
 
     /// The state that [`State::to_sections`] of this or an earlier version wrote.
@@ -67,6 +68,7 @@ impl State {
         match lines::format(sections)? {
             v1::FORMAT => v1::read(sections),
             v2::FORMAT => v2::read(sections),
+            v3::FORMAT => v3::read(sections),
             other => Err(SnapshotError::UnknownVersion(other)),
         }
     }

@@ -1,42 +1,32 @@
-//! Snapshot format 2: format 1 with the members that were and the rights to join.
+//! Snapshot format 2: format 1 with the members that were and the rights to join. Read and carried
+//! forward, never written.
 
-use super::lines::{HEADER, Header, check_names, entities, numbers, restore, section};
+use super::lines::{check_names, restore};
 use super::{Section, SnapshotError, v1};
 use crate::State;
 use jaco_model::entity::{JoinToken, Tombstone};
 
 pub(super) const FORMAT: u32 = 2;
 
-const TOMBSTONES: &str = "tombstones";
-const JOIN_TOKENS: &str = "join_tokens";
+pub(super) const TOMBSTONES: &str = "tombstones";
+pub(super) const JOIN_TOKENS: &str = "join_tokens";
 
-pub(super) fn write(state: &State) -> Vec<Section> {
-    let header = Header { format: FORMAT, applied_index: state.applied_index };
-    vec![
-        section(HEADER, [header]),
-        section("cluster", state.cluster.iter()),
-        entities("nodes", &state.nodes),
-        entities("deployments", &state.deployments),
-        entities("revisions", &state.revisions),
-        entities("replicas", &state.replicas),
-        entities("instances", &state.instances),
-        entities("rollouts", &state.rollouts),
-        numbers("counters", &state.counters),
-        numbers("floors", &state.floors),
-        entities("volumes", &state.volumes),
-        entities("requests", &state.requests),
-        entities("audit", &state.audit),
-        entities(TOMBSTONES, &state.tombstones),
-        entities(JOIN_TOKENS, &state.join_tokens),
-    ]
+/// The sections of this format, which format 3 kept as they are.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    v1::NAMES.into_iter().chain([TOMBSTONES, JOIN_TOKENS])
 }
 
 pub(super) fn read(sections: &[Section]) -> Result<State, SnapshotError> {
-    let names: Vec<&str> = v1::NAMES.into_iter().chain([TOMBSTONES, JOIN_TOKENS]).collect();
+    let names: Vec<&str> = names().collect();
     check_names(sections, &names)?;
     let mut state = State::default();
-    v1::read_into(&mut state, sections)?;
-    restore::<Tombstone>(&mut state, sections, TOMBSTONES)?;
-    restore::<JoinToken>(&mut state, sections, JOIN_TOKENS)?;
+    read_into(&mut state, sections)?;
     Ok(state)
+}
+
+/// Reads the sections of this format, also for a later one that has them unchanged.
+pub(super) fn read_into(state: &mut State, sections: &[Section]) -> Result<(), SnapshotError> {
+    v1::read_into(state, sections)?;
+    restore::<Tombstone>(state, sections, TOMBSTONES)?;
+    restore::<JoinToken>(state, sections, JOIN_TOKENS)
 }

@@ -35,6 +35,7 @@ pub(crate) fn node(id: &str, host: &str) -> Node {
         serials: Vec::new(),
         liveness_epoch: 0,
         leaving: None,
+        mesh_address: None,
     }
 }
 
@@ -46,6 +47,7 @@ pub(crate) fn init(history_limit: u32) -> Command {
         history_limit,
         node: node("n1", "alpha"),
         trust: None,
+        ipam: Some(jaco_model::entity::Ipam::default()),
     }))
 }
 

@@ -136,7 +136,7 @@ pub(super) fn decode_declared(
 fn declared(cx: &mut Cx, place: &Place, item: &Item<'_>) -> NetworkSpec {
     let fields = item.map(cx, &NETWORK);
     check_driver(cx, &fields);
-    decode_extension(cx, &fields);
+    let block_prefix = decode_extension(cx, &fields);
     let external = fields.get("external").and_then(|item| external(cx, &item));
     let name = fields.word(cx, "name");
     if external.is_none()
@@ -152,6 +152,7 @@ fn declared(cx: &mut Cx, place: &Place, item: &Item<'_>) -> NetworkSpec {
             name.or(old_name).unwrap_or_else(|| key.to_owned())
         }),
         labels: fields.pairs(cx, "labels"),
+        block_prefix,
     }
 }
 
@@ -173,8 +174,9 @@ fn check_driver(cx: &mut Cx, fields: &Fields<'_>) {
     }
 }
 
-fn decode_extension(cx: &mut Cx, fields: &Fields<'_>) {
-    let Some(item) = fields.get("x-jaco") else { return };
+/// The prefix of the network's blocks, if it asks for one.
+fn decode_extension(cx: &mut Cx, fields: &Fields<'_>) -> Option<u8> {
+    let item = fields.get("x-jaco")?;
     let fields = item.map(cx, &EXTENSION);
     if let Some(item) = fields.get("shared") {
         let shared = if item.is_list() {
@@ -186,8 +188,6 @@ fn decode_extension(cx: &mut Cx, fields: &Fields<'_>) {
             cx.later(&item.place, "a shared network");
         }
     }
-    if let Some(item) = fields.get("block_prefix") {
-        item.int(cx, 22..=28);
-        cx.later(&item.place, "a block size of its own");
-    }
+    let prefix = fields.get("block_prefix")?.int(cx, 22..=28)?;
+    u8::try_from(prefix).ok()
 }

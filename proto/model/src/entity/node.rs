@@ -1,9 +1,11 @@
 //! The cluster itself and its members.
 
+use super::{Ipam, MeshFacts};
 use crate::spec::{Constraint, ConstraintKey};
 use crate::{ClusterId, Identity, NodeId, NodeName, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Facts of the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,10 @@ pub struct ClusterMeta {
     /// could join, until its first node has made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
+    /// The address plan; `None` in a cluster that was begun before there was one, until its leader
+    /// has laid it down. Until then nothing is given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipam: Option<Ipam>,
 }
 
 /// The cluster's own certificate authority.
@@ -60,6 +66,9 @@ pub struct Tombstone {
     pub removed_at: WallMs,
     /// Whether the node joined again under another raft id.
     pub rejoined: bool,
+    /// Its address in the mesh, which nobody else gets for a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_address: Option<Ipv4Addr>,
 }
 
 /// A right to join, once.
@@ -119,6 +128,9 @@ pub struct Node {
     /// Set by `node remove`: its replicas move away, then it leaves the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,
+    /// Its address in the mesh; the state gives it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_address: Option<Ipv4Addr>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -187,6 +199,9 @@ pub struct NodeFacts {
     pub labels: BTreeMap<String, String>,
     /// Conditions beside the status, such as `engine_unavailable` or `disk_pressure`.
     pub conditions: Vec<String>,
+    /// How it takes part in the mesh; `None` while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshFacts>,
 }
 
 /// Operating system and architecture in Docker's words, such as `linux` and `amd64`.

@@ -14,6 +14,9 @@ pub struct NetworkSpec {
     pub external: Option<String>,
     /// User labels.
     pub labels: BTreeMap<String, String>,
+    /// Prefix of its blocks; `None` takes the cluster's. Fixed by the first block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_prefix: Option<u8>,
 }
 
 /// How a container gets its network.

@@ -30,6 +30,7 @@ pub(crate) fn init() -> Command {
         hash_key: "5a".repeat(32),
         history_limit: 10,
         trust: None,
+        ipam: Some(jaco_model::entity::Ipam::default()),
         node: Node {
             id: NodeId::from(NODE),
             name: NodeName::from("alpha"),
@@ -43,6 +44,7 @@ pub(crate) fn init() -> Command {
             serials: Vec::new(),
             liveness_epoch: 0,
             leaving: None,
+            mesh_address: None,
         },
     }))
 }
