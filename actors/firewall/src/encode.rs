@@ -53,6 +53,15 @@ pub(crate) fn everything(ruleset: &Ruleset) -> Batch {
     batch
 }
 
+/// Deletes the table; refused when there is none.
+pub(crate) fn nothing() -> Batch {
+    let mut batch = Batch::default();
+    batch.add(operation::DEL_TABLE, 0, format!("delete table {TABLE}"), |body| {
+        body.text(ANY_TABLE, TABLE);
+    });
+    batch
+}
+
 /// Deletes and adds elements.
 pub(crate) fn elements(delta: &Delta) -> Batch {
     let mut batch = Batch::default();

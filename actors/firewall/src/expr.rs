@@ -283,3 +283,68 @@ fn ct_key(number: u32) -> Option<CtKey> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jaco_firewall_core::{Policy, Prefix, ruleset};
+    use std::net::Ipv4Addr;
+
+    fn rules() -> Vec<(Vec<Expr>, Vec<u8>)> {
+        let pool = Prefix::new(Ipv4Addr::new(10, 80, 0, 0), 12);
+        let mut policy = Policy::closed(pool, Prefix::new(pool.base(), 19));
+        policy.block_lengths = [26].into();
+        policy.block_metadata = true;
+        let rules = ruleset(&policy).chains.into_values().flat_map(|chain| chain.rules);
+        let written = rules.map(|rule| {
+            let mut list = Body::default();
+            rule.0.iter().for_each(|expr| write(&mut list, expr));
+            (rule.0, list.0)
+        });
+        written.collect()
+    }
+
+    #[test]
+    fn expressions_are_read_as_written() {
+        for (exprs, bytes) in rules() {
+            assert_eq!(read_all(&bytes), exprs);
+        }
+    }
+
+    #[test]
+    fn no_cut_or_damaged_rule_passes_for_another_or_panics() {
+        for (exprs, bytes) in rules() {
+            for cut in 0..bytes.len() {
+                assert_ne!(read_all(&bytes[..cut]), exprs);
+            }
+            for place in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut damaged = bytes.clone();
+                    damaged[place] ^= 1 << bit;
+                    let _whatever = read_all(&damaged);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_we_never_write_is_foreign() {
+        let foreign = |name: &str, fill: &dyn Fn(&mut Body)| {
+            let mut list = Body::default();
+            list.nest(ITEM, |item| _ = item.text(NAME, name).nest(DATA, |data| fill(data)));
+            matches!(read_all(&list.0).as_slice(), [Expr::Foreign(_)])
+        };
+        assert!(foreign("limit", &|_| {}));
+        assert!(foreign("meta", &|data| _ = data.number(1, 1).number(2, 3)));
+        // A lookup that takes a verdict out of a map, a comparison by order, a jump.
+        assert!(foreign("lookup", &|data| _ = data.text(1, "s").number(2, 1).number(3, 0)));
+        assert!(foreign("cmp", &|data| {
+            data.number(1, 1).number(2, 4).nest(3, |inner| _ = inner.bytes(VALUE, &[1]));
+        }));
+        assert!(foreign("immediate", &|data| {
+            data.number(1, 0).nest(2, |inner| {
+                inner.nest(VERDICT, |v| _ = v.number(CODE, (-3_i32).cast_unsigned()).text(2, "x"));
+            });
+        }));
+    }
+}

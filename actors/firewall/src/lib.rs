@@ -22,7 +22,9 @@ mod counters;
 mod driver;
 mod error;
 mod notice;
+mod removal;
 
 pub use counters::{Counted, drop_counters};
 pub use driver::{Driver, DriverHandle};
 pub use error::Error;
+pub use removal::remove_table;

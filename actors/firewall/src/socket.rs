@@ -167,7 +167,7 @@ impl Socket {
         let answer = self.ask(subsystem::NFTABLES, operation, family::INET, 0, fill);
         match answer {
             Ok(bodies) => Ok(bodies.into_iter().next()),
-            Err(Error::Refused { source, .. }) if source.raw_os_error() == Some(ENOENT) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -182,9 +182,7 @@ impl Socket {
     ) -> Result<bool, Error> {
         match self.ask(subsystem, operation, family, flag::ACK, fill) {
             Ok(_) => Ok(true),
-            Err(Error::Refused { source, .. }) if source.raw_os_error() == Some(ENOENT) => {
-                Ok(false)
-            }
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -288,6 +286,11 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Whether the kernel has nothing of the kind that was asked for.
+pub(crate) fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Refused { source, .. } if source.raw_os_error() == Some(ENOENT))
 }
 
 /// The begin or end of a batch.

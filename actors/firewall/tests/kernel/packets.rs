@@ -6,7 +6,8 @@ use crate::namespace::nft;
 use crate::rig::Rig;
 use crate::wires::{Wires, echo};
 use jaco_firewall_core::{FlowFilter, ruleset};
-use std::net::UdpSocket;
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 const A: &str = "10.81.0.2";
@@ -138,4 +139,22 @@ fn a_revoked_path_ends_for_connections_too() {
     wires.host.run(move || Rig::new().end_flows(vec![between]));
     assert!(!answers(5));
     assert_eq!(wires.send(&wires.a, A, "10.81.0.66:5000").unwrap_err(), ["cross_scope"]);
+}
+
+#[test]
+fn segments_fit_the_mesh_in_both_directions() {
+    let wires = Wires::new();
+    wires.host.ip("link set wg-jaco mtu 1300");
+    wires.host.run(|| Rig::new().write(&ruleset(&policy())).unwrap());
+    for (client, server, address) in
+        [(&wires.a, &wires.remote, REMOTE), (&wires.remote, &wires.a, A)]
+    {
+        let listener = server.run(|| TcpListener::bind("0.0.0.0:6000").unwrap());
+        let stream = client.run(move || TcpStream::connect((address, 6_000)).unwrap());
+        let (accepted, _) = listener.accept().unwrap();
+        for end in [stream, accepted] {
+            let segment = getsockopt(&end, TcpMaxSeg).unwrap();
+            assert!(segment <= 1_260, "{segment} bytes and 40 of headers do not fit into 1300");
+        }
+    }
 }

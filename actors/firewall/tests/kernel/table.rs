@@ -147,3 +147,14 @@ fn what_others_write_into_our_table_never_passes_for_ours() {
         assert!(rig.is_quiet());
     });
 }
+
+#[test]
+fn the_table_goes_when_it_is_told_to() {
+    Namespace::new().run(|| {
+        assert!(!jaco_firewall::remove_table().unwrap());
+        let rig = Rig::new();
+        rig.write(&ruleset(&policy())).unwrap();
+        assert!(jaco_firewall::remove_table().unwrap());
+        assert_eq!(Rig::new().read().ruleset, None);
+    });
+}

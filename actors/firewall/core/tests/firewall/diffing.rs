@@ -5,6 +5,8 @@ use jaco_firewall_core::{Change, Ruleset, diff, ended_flows, ruleset};
 use proptest::prelude::*;
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_change_leads_from_one_to_the_other(a in policies(), b in policies()) {
         let (from, to) = (ruleset(&a), ruleset(&b));
