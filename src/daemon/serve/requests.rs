@@ -147,9 +147,19 @@ impl Daemon {
         let allowed = match (&wish, &*self.boards.membership.borrow()) {
             (Some(_), _) => self.check_unborn(),
             (None, Membership::Failed(_)) if !self.is_joining => Ok(()),
+            (None, _) if self.is_joining => {
+                let message = "this node is joining its cluster again at the moment";
+                Err(Fault::new(ErrorCode::Conflict, message).with("operation", "rejoin"))
+            }
+            (None, Membership::Uninitialized) => {
+                let message = "this node is in no cluster";
+                let fault = Fault::new(ErrorCode::ClusterUninitialized, message);
+                Err(fault.with("hint", "jaco cluster init, or jaco node join"))
+            }
+            // No reason to try again: nothing will be wrong with it in a moment.
             (None, _) => {
                 let message = "this node's log is sound; there is nothing to rejoin for";
-                Err(Fault::new(ErrorCode::Conflict, message).with("operation", "rejoin"))
+                Err(Fault::new(ErrorCode::NodeAlreadyMember, message))
             }
         };
         if let Err(fault) = allowed {

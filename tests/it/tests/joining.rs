@@ -172,5 +172,11 @@ fn a_dead_one_is_removed_by_force(c: &mut Cluster, holder: usize) -> Result<()> 
     ensure!(error["code"] == "would_lose_quorum", "{error:#}");
     c.node(stays[0]).ok(&["node", "remove", "--force", &name])?;
     c.healthy(&stays)?;
-    Ok(())
+    // Nobody could tell it; it finds out when it comes back.
+    c.node_mut(dead).daemon().spawn()?;
+    c.node_mut(dead).starts_over()?;
+    let left = c.node(dead).engine().containers()?;
+    ensure!(left.is_empty(), "the removed node still runs {left:#?}");
+    c.join(dead, stays[0])?;
+    c.healthy(&[0, 1, 2]).map(drop)
 }

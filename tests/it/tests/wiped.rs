@@ -62,7 +62,7 @@ fn without_its_log(c: &mut Cluster, wiped: usize) -> Result<()> {
     ensure!(now["raft_id"] != marker["raft_id"], "the same raft id: {now:#}");
     ensure!(on(c, wiped)? == before, "containers changed");
     let again = c.node(wiped).refusal("POST", "/v1/cluster/rejoin", &json!({}))?;
-    ensure!(again["code"] == "conflict", "{again:#}");
+    ensure!(again["code"] == "node_already_member", "{again:#}");
     Ok(())
 }
 
