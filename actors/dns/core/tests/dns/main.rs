@@ -1,0 +1,9 @@
+//! What is answered, checked with another implementation of the protocol.
+
+#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
+mod forward;
+mod properties;
+mod protocol;
+mod table;
+mod world;
