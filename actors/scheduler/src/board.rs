@@ -3,9 +3,10 @@
 //! Built once per pass from the state, then kept up to date by the pass's own placements, so that
 //! no decision counts anything again.
 
+use crate::addresses::Addresses;
 use crate::need::{self, Amounts, PortClaim, Weight};
-use jaco_model::entity::{Desired, Node, Slot};
-use jaco_model::{NodeId, ReplicaId};
+use jaco_model::entity::{Desired, Node, Scope, Slot};
+use jaco_model::{NodeId, ReplicaId, WallMs};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,8 @@ pub(crate) struct Board<'a> {
     rooms: Vec<Room<'a>>,
     by_id: BTreeMap<&'a NodeId, NodeIndex>,
     holders: BTreeMap<String, BTreeSet<NodeIndex>>,
+    /// The address plan as this pass leaves it.
+    pub(crate) addresses: Addresses<'a>,
 }
 
 /// One member and what it carries.
@@ -29,6 +32,8 @@ pub(crate) struct Room<'a> {
     /// Instances that are meant to stay, of all services.
     pub(crate) n_instances: u32,
     ports: Vec<(PortClaim, ReplicaId)>,
+    /// Who holds an address in each scope, also while leaving.
+    attached: BTreeMap<Scope, Vec<ReplicaId>>,
 }
 
 impl Room<'_> {
@@ -36,12 +41,23 @@ impl Room<'_> {
     pub(crate) fn port_taken(&self, wanted: &PortClaim, own: Option<&ReplicaId>) -> bool {
         self.ports.iter().any(|(claim, replica)| own != Some(replica) && claim.clashes(wanted))
     }
+
+    /// Addresses of a scope in use; those of `own` count unless it is `None`.
+    pub(crate) fn n_attached(&self, scope: &Scope, own: Option<&ReplicaId>) -> usize {
+        let attached = self.attached.get(scope).map_or(&[][..], Vec::as_slice);
+        attached.iter().filter(|replica| own != Some(*replica)).count()
+    }
 }
 
 impl<'a> Board<'a> {
-    pub(crate) fn build(state: &'a State) -> Board<'a> {
-        let mut board =
-            Board { rooms: Vec::new(), by_id: BTreeMap::new(), holders: BTreeMap::new() };
+    /// The members as they are at `at`, in cluster time.
+    pub(crate) fn build(state: &'a State, at: WallMs) -> Board<'a> {
+        let mut board = Board {
+            rooms: Vec::new(),
+            by_id: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            addresses: Addresses::look(state, at),
+        };
         for (id, node) in &state.nodes {
             board.by_id.insert(id, board.rooms.len());
             board.rooms.push(Room {
@@ -49,6 +65,7 @@ impl<'a> Board<'a> {
                 used: Amounts::default(),
                 n_instances: 0,
                 ports: Vec::new(),
+                attached: BTreeMap::new(),
             });
         }
         for volume in state.volumes.values().filter(|volume| !volume.removing) {
@@ -89,11 +106,15 @@ impl<'a> Board<'a> {
     ) {
         self.carry(index, weight, replica, slot);
         self.rooms[index].n_instances += 1;
+        self.addresses.place(&weight.scopes(), &self.rooms[index].node.id);
     }
 
     fn carry(&mut self, index: NodeIndex, weight: &Weight<'_>, replica: &ReplicaId, slot: &Slot) {
         let room = &mut self.rooms[index];
         room.used.add(&weight.amounts());
+        for scope in weight.scopes() {
+            room.attached.entry(scope).or_default().push(replica.clone());
+        }
         room.ports.extend(weight.ports().into_iter().map(|claim| (claim, replica.clone())));
         for volume in weight.local_volumes() {
             let name = need::volume_name(volume, index_of_slot(slot));

@@ -3,7 +3,7 @@
 use crate::board::{Board, NodeIndex, index_of_slot};
 use crate::filter::{self, Freed, Reason};
 use crate::need::{self, Amounts, PortClaim, Weight};
-use jaco_model::entity::{Instance, Slot};
+use jaco_model::entity::{Instance, Scope, Slot};
 use jaco_model::spec::{PlacementPolicy, ServiceSpec, VolumeSpec};
 use jaco_model::{DeploymentName, NodeName, WallMs};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,7 @@ pub(crate) struct Site<'a> {
     amounts: Amounts,
     ports: Vec<PortClaim>,
     volumes: Vec<&'a VolumeSpec>,
+    scopes: Vec<Scope>,
     /// Filters 1 to 6, as far as they look at the node alone.
     refused: Vec<Option<Reason>>,
     /// Filter 11.
@@ -64,6 +65,7 @@ impl<'a> Site<'a> {
             amounts: weight.amounts(),
             ports: weight.ports(),
             volumes: weight.local_volumes(),
+            scopes: weight.scopes(),
             refused: board.rooms().iter().map(|room| refuse(room.node)).collect(),
             engine: board.rooms().iter().map(|room| filter::of_engine(room.node)).collect(),
             load: vec![0; board.rooms().len()],
@@ -127,6 +129,10 @@ impl<'a> Site<'a> {
         filter::of_amounts(room, &self.amounts, freed.map_or(&nothing, |freed| &freed.amounts))
             .or_else(|| filter::of_ports(room, &self.ports, freed.and_then(|freed| freed.replica)))
             .or_else(|| self.too_many(seeker, node))
+            .or_else(|| {
+                let own = freed.and_then(|freed| freed.replica);
+                board.addresses.refusal(&self.scopes, room, own)
+            })
             .or_else(|| self.engine[node].clone())
     }
 

@@ -1,5 +1,6 @@
 //! Why a slot waits, as a fault that people read and scripts branch on.
 
+use crate::addresses::POOL_EXHAUSTED;
 use crate::board::Board;
 use crate::choose::Refusals;
 use crate::filter::Reason;
@@ -13,8 +14,10 @@ const NODES_NAMED: usize = 50;
 
 /// The reason of a slot that no node takes.
 pub(crate) fn unplaced(spec: &ServiceSpec, board: &Board<'_>, refusals: &Refusals<'_>) -> Fault {
-    let message = format!("0 of {} nodes fit", refusals.len());
-    let mut fault = Fault::new(code(spec, refusals), message);
+    let mut fault = match code(spec, refusals) {
+        ErrorCode::SubnetPoolExhausted => board.addresses.exhausted(refusals),
+        code => Fault::new(code, format!("0 of {} nodes fit", refusals.len())),
+    };
     let missing = missing_hosts(spec, board);
     if fault.code == ErrorCode::CannotSatisfyHostPlacement {
         fault = fault.with("missing", missing.join(", "));
@@ -56,6 +59,9 @@ fn code(spec: &ServiceSpec, refusals: &Refusals<'_>) -> ErrorCode {
     let listed = |name| spec.placement.hosts.contains(name);
     if pinned && refusals.iter().any(|(name, reason)| listed(*name) && away(reason)) {
         return ErrorCode::CannotSatisfyHostPlacement;
+    }
+    if is(POOL_EXHAUSTED) {
+        return ErrorCode::SubnetPoolExhausted;
     }
     ErrorCode::Unschedulable
 }

@@ -13,6 +13,7 @@ mod input;
 mod scheduler;
 
 mod pass;
+mod releases;
 mod removal;
 mod service;
 mod slots;
@@ -24,6 +25,7 @@ mod place;
 mod replace;
 mod rollout;
 
+mod addresses;
 mod board;
 mod choose;
 mod filter;

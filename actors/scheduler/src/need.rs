@@ -1,7 +1,7 @@
 //! What one replica asks of its node: amounts, host ports, volumes and company.
 
 use jaco_model::ServiceName;
-use jaco_model::entity::{Deployment, Instance};
+use jaco_model::entity::{Deployment, Instance, Scope};
 use jaco_model::spec::{
     DeploymentSpec, Isolation, MountKind, NetworkMode, PortMode, Protocol, ServiceSpec, VolumeSpec,
 };
@@ -89,6 +89,11 @@ impl<'a> Weight<'a> {
 
     pub(crate) fn amounts(&self) -> Amounts {
         Amounts::of(self.spec)
+    }
+
+    /// The networks in which it holds an address.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        self.plan.scopes_of(self.spec)
     }
 
     /// The ports that Docker publishes: those in host mode, and all of a service that has one

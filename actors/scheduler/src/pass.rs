@@ -152,8 +152,8 @@ impl<'a> Pass<'a> {
     }
 
     pub(crate) fn board(&mut self) -> &mut Board<'a> {
-        let state = self.state;
-        self.board.get_or_insert_with(|| Board::build(state))
+        let (state, at) = (self.state, self.stamp());
+        self.board.get_or_insert_with(|| Board::build(state, at))
     }
 
     pub(crate) fn push(&mut self, step: Step) {
@@ -165,6 +165,11 @@ impl<'a> Pass<'a> {
     pub(crate) fn look_again(&mut self, at: Mono) {
         self.unsettled = true;
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// The stamp that a command sent now would have.
+    pub(crate) fn stamp(&self) -> WallMs {
+        self.cluster_time().max(WallMs(self.now.wall.0))
     }
 
     /// Cluster time of the state: no later command is stamped earlier.

@@ -11,6 +11,7 @@ use crate::service::Service;
 use crate::slots::SlotView;
 use jaco_model::entity::{RolloutState, Slot};
 use jaco_model::{ErrorCode, Fault, ServiceName};
+use std::time::Duration;
 
 /// What happens to a slot's present instances when the next one starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +81,24 @@ impl<'a> Pass<'a> {
         let Some(site) = &service.site else {
             return Err(Fault::new(ErrorCode::Internal, "no site was prepared"));
         };
-        site.choose(board, &seeker)
-            .map_err(|refusals| explain::unplaced(service.spec, board, &refusals))
+        let chosen = site.choose(board, &seeker);
+        let fault = match chosen {
+            Ok(node) => return Ok(node),
+            Err(refusals) => explain::unplaced(service.spec, board, &refusals),
+        };
+        if fault.code == ErrorCode::SubnetPoolExhausted {
+            self.await_addresses();
+        }
+        Err(fault)
+    }
+
+    /// Looks again when the next addresses that were given back can be used.
+    fn await_addresses(&mut self) {
+        let at = self.stamp();
+        if let Some(free) = self.state.next_free_at(at) {
+            let wait = Duration::from_millis(free.0.saturating_sub(at.0));
+            self.look_again(self.now.mono.plus(wait));
+        }
     }
 
     /// The one node for slots that have no choice: those of a node, and those that join another

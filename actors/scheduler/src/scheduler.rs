@@ -2,13 +2,16 @@
 //!
 //! Changes are gathered for 50 ms, at most for 1 s. A pass starts only when everything proposed
 //! before was answered and the state has moved on, so that no decision is taken twice. Without
-//! anything unsettled there is no timer: an idle cluster neither wakes nor writes.
+//! anything unsettled there is no timer but that of addresses that nobody uses any more: an idle
+//! cluster neither wakes nor writes.
 
 use crate::memory::Memory;
 use crate::pass::{Plan, plan};
+use crate::releases::Releases;
 use crate::{Dirty, Effect, Input};
 use jaco_kit_core::{Backoff, Core, Mono, Now, OpId, OpIds};
 use jaco_model::command::Command;
+use jaco_model::entity::Ipam;
 use jaco_model::{DeploymentName, Fault, Revision};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +43,7 @@ pub struct Scheduler {
     trigger: Option<Trigger>,
     /// Unsettled deployments and when to look again.
     unsettled: BTreeMap<DeploymentName, Option<Mono>>,
+    releases: Releases,
     looked_at: Mono,
     in_flight: BTreeMap<OpId, Proposal>,
     /// The applied index that the state must have passed before the next pass.
@@ -57,6 +61,7 @@ struct Trigger {
 /// What an answer is about.
 #[derive(Clone, Debug)]
 enum Proposal {
+    Addresses,
     Schedule,
     Rollback { deployment: DeploymentName, from: Option<Revision> },
 }
@@ -71,6 +76,7 @@ impl Scheduler {
             dirty: Dirty::All,
             trigger: None,
             unsettled: BTreeMap::new(),
+            releases: Releases::default(),
             looked_at: Mono(0),
             in_flight: BTreeMap::new(),
             seen_index: None,
@@ -102,6 +108,8 @@ impl Scheduler {
         self.seen_index = None;
         self.backoff.reset();
         self.trigger = None;
+        self.releases = Releases::default();
+        self.releases.look(&self.state, now);
         if leader {
             self.trigger(now);
         }
@@ -144,7 +152,13 @@ impl Scheduler {
             steps.truncate(STEPS_MAX);
             self.dirty = Dirty::Deployments(names);
         }
+        let room = STEPS_MAX.saturating_sub(steps.len());
+        steps.extend(self.releases.due(&state, now, room));
         let mut effects = Vec::new();
+        if state.cluster.as_ref().is_some_and(|cluster| cluster.ipam.is_none()) {
+            let command = Command::EstablishAddresses(Ipam::default());
+            effects.push(self.propose(Proposal::Addresses, command));
+        }
         if !steps.is_empty() {
             let command = Command::Schedule { based_on: state.applied_index, steps };
             effects.push(self.propose(Proposal::Schedule, command));
@@ -194,6 +208,7 @@ impl Core for Scheduler {
             Input::StateChanged { state, dirty } => {
                 self.state = state;
                 self.mark(dirty);
+                self.releases.look(&self.state, now);
                 if self.leader {
                     self.trigger(now);
                 }
@@ -219,7 +234,8 @@ impl Core for Scheduler {
         }
         let tick = (!self.unsettled.is_empty()).then_some(tick);
         let timers = self.unsettled.values().flatten().copied();
-        timers.chain(tick).chain(self.trigger.map(|trigger| trigger.due)).min()
+        let timers = timers.chain(tick).chain(self.releases.next());
+        timers.chain(self.trigger.map(|trigger| trigger.due)).min()
     }
 
     fn check_invariants(&self) {

@@ -1,5 +1,7 @@
 //! The invariants of the state, as one function that tests and the simulator run after each step.
 
+mod address;
+
 use crate::{ServiceKey, State};
 use imbl::{OrdMap, OrdSet};
 use jaco_model::entity::{Desired, Instance, InstanceStatus, Replica, Slot};
@@ -19,6 +21,7 @@ pub struct Violation {
 const INNER: u8 = 0;
 const STATE_HASH: u8 = 6;
 const ONCE_PER_REQUEST: u8 = 11;
+const ADDRESSES: u8 = 14;
 const GENERATIONS: u8 = 16;
 const SUPERSEDED: u8 = 17;
 const AUDITED: u8 = 23;
@@ -38,6 +41,7 @@ impl State {
         self.replicas.values().try_for_each(|replica| self.check_replica(replica))?;
         self.instances.values().try_for_each(|instance| self.check_instance(instance))?;
         self.check_deployments()?;
+        self.check_addresses()?;
         self.check_bounds()?;
         ensure(self.sum == self.recomputed_sum(), STATE_HASH, || {
             "the kept hash is not that of the entities".to_owned()

@@ -3,7 +3,9 @@
 use crate::fixture::{self, Bench};
 use crate::members;
 use jaco_model::command::{Command, RestartTarget, Rollback, Step, VolumeReport};
-use jaco_model::entity::{InstanceState, NodeFacts, NodeStatus, RevisionStatus, Rollout, Slot};
+use jaco_model::entity::{
+    InstanceState, NodeFacts, NodeStatus, RevisionStatus, Rollout, Scope, Slot,
+};
 use jaco_model::spec::{
     Condition, Dependency, Mount, MountKind, NetworkSpec, PortMode, PortSpec, Protocol,
     ServiceMode, ServiceSpec, VolumeSpec,
@@ -208,6 +210,10 @@ fn step(line: &Line<'_>) -> Step {
             deployment: DeploymentName::from(line.word(2)),
             revision: Revision(line.word(3).parse().expect("a number")),
             status: named::<RevisionStatus>(line.word(4)),
+        },
+        "release" => Step::ReleaseBlock {
+            scope: Scope::new(DeploymentName::from(line.word(2)), line.word(3)),
+            node: NodeId::from(line.word(4)),
         },
         "purge" => Step::Purge { deployment: DeploymentName::from(line.word(2)) },
         other => panic!("unknown step {other}"),
