@@ -18,8 +18,8 @@ const REMOTE: &str = "10.81.0.66";
 fn packets_go_where_the_policy_says() {
     let wires = Wires::new();
     for port in [53, 7_001, 80] {
-        echo(&wires.host, port);
-        echo(&wires.outside, port);
+        echo(&wires.host, "0.0.0.0", port);
+        echo(&wires.outside, "0.0.0.0", port);
     }
     wires.host.run(|| Rig::new().write(&ruleset(&policy())).unwrap());
     let Wires { host, a, b, remote, outside } = &wires;

@@ -59,7 +59,13 @@ impl Wires {
             for interface in ["all", "default"] {
                 namespace.set(&format!("ipv4/conf/{interface}/rp_filter"), "0");
             }
-            echo(namespace, ECHO);
+        }
+        for namespace in [&host, &a, &b, &outside] {
+            echo(namespace, "0.0.0.0", ECHO);
+        }
+        // It answers from the address that was asked.
+        for address in ["10.80.0.2", "10.81.0.66"] {
+            echo(&remote, address, ECHO);
         }
         for interface in [BRIDGE_A, BRIDGE_B, "wg-jaco", "eth0"] {
             host.set(&format!("ipv4/conf/{interface}/rp_filter"), "0");
@@ -86,7 +92,8 @@ impl Wires {
         let mut received = [0; 64];
         while clock.mono().since(jaco_kit_core::Mono(0)) < PATIENCE {
             let sent = socket.send_to(b"who am I", &to);
-            if let Ok((len, _)) = socket.recv_from(&mut received) {
+            if let Ok((len, from)) = socket.recv_from(&mut received) {
+                assert_eq!(from.to_string(), to, "another address answers");
                 return Ok(std::str::from_utf8(&received[..len]).unwrap().parse().unwrap());
             }
             let after = self.drops();
@@ -109,8 +116,8 @@ impl Wires {
 }
 
 /// Tells everyone who sends a datagram which address it came from. Ends with the process.
-pub(crate) fn echo(namespace: &Namespace, port: u16) {
-    let socket = namespace.run(move || UdpSocket::bind(("0.0.0.0", port)).unwrap());
+pub(crate) fn echo(namespace: &Namespace, address: &'static str, port: u16) {
+    let socket = namespace.run(move || UdpSocket::bind((address, port)).unwrap());
     std::thread::spawn(move || {
         let mut received = [0; 64];
         while let Ok((_, from)) = socket.recv_from(&mut received) {
