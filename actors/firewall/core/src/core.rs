@@ -400,7 +400,8 @@ impl Core for FirewallCore {
     fn deadline(&self) -> Option<Mono> {
         let is_flagged = matches!(self.isolation, Isolation::Unavailable { exposed: true, .. });
         let exposed = self.exposed_at().filter(|_| !is_flagged);
-        let order = self.next_due().into_iter().chain(self.read_due).min();
+        let look = self.read_due.map(|due| due.max(self.not_before));
+        let order = self.next_due().into_iter().chain(look).min();
         let order = order.filter(|_| self.job.is_none() && self.wanted.is_some());
         let report = self.repairs.due(self.settings.report_every);
         [exposed, order, report, self.flows.due()].into_iter().flatten().min()

@@ -216,3 +216,39 @@ fn changes_that_keep_failing_lead_to_a_full_write() {
     assert!(world.core.is_settled());
     assert_eq!(world.table, Some(ruleset(&policy)));
 }
+
+#[test]
+fn torn_looks_are_repeated_at_once_and_many_of_them_after_a_while() {
+    let mut world = World::new();
+    world.torn = 3;
+    world.step(Input::PolicyChanged(Arc::new(example())));
+    assert!(world.core.isolation().is_available(), "{:?}", world.log);
+    kinds(&mut world);
+    world.torn = 40;
+    world.run(30_010);
+    assert!(matches!(
+        world.core.isolation(),
+        Isolation::Unavailable { reason: Reason::Unreadable(_), .. }
+    ));
+    assert!(kinds(&mut world).len() < 10, "it spins");
+    world.run(120_000);
+    assert!(world.core.is_settled());
+}
+
+#[test]
+fn without_a_table_for_ten_seconds_the_node_counts_as_exposed() {
+    let mut world = World::new();
+    world.refuses = true;
+    world.step(Input::PolicyChanged(Arc::new(example())));
+    let exposed = |world: &World| {
+        matches!(world.core.isolation(), Isolation::Unavailable { exposed: true, .. })
+    };
+    world.run(9_900);
+    assert!(!exposed(&world));
+    world.run(200);
+    assert!(exposed(&world));
+    assert!(matches!(
+        world.reports.last(),
+        Some(Report::Isolation(Isolation::Unavailable { exposed: true, .. }))
+    ));
+}

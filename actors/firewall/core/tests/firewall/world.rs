@@ -18,6 +18,8 @@ pub(crate) struct World {
     pub(crate) refuses_elements: bool,
     /// The kernel adds something strange to every full write.
     pub(crate) garbles: bool,
+    /// So many of the next read-backs are torn by somebody who writes elsewhere.
+    pub(crate) torn: u32,
     pub(crate) log: Vec<String>,
     pub(crate) reports: Vec<Report>,
     pub(crate) ended: Vec<FlowFilter>,
@@ -35,6 +37,7 @@ impl World {
             refuses: false,
             refuses_elements: false,
             garbles: false,
+            torn: 0,
             log: Vec::new(),
             reports: Vec::new(),
             ended: Vec::new(),
@@ -127,7 +130,12 @@ impl World {
                 Effect::ReadBack { op } => {
                     self.log.push(format!("{} read", self.now));
                     let found = Found { ruleset: self.table.clone(), generation: self.generation };
-                    self.answers.push(Input::ReadBack { op, result: Ok(found) });
+                    let message = "torn".to_owned();
+                    let torn = Fault { kind: FaultKind::Overtaken, message };
+                    let is_torn = self.torn > 0;
+                    self.torn = self.torn.saturating_sub(1);
+                    let result = if is_torn { Err(torn) } else { Ok(found) };
+                    self.answers.push(Input::ReadBack { op, result });
                 }
                 Effect::EndFlows { op, flows } => {
                     self.ended.extend(flows);
