@@ -9,5 +9,6 @@ mod fixture;
 mod golden;
 mod machine;
 mod packets;
+mod random;
 mod state;
 mod world;

@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) garbles: bool,
     /// So many of the next read-backs are torn by somebody who writes elsewhere.
     pub(crate) torn: u32,
+    /// Somebody touched the table since the last look or full write.
+    pub(crate) is_damaged: bool,
     pub(crate) log: Vec<String>,
     pub(crate) reports: Vec<Report>,
     pub(crate) ended: Vec<FlowFilter>,
@@ -38,6 +40,7 @@ impl World {
             refuses_elements: false,
             garbles: false,
             torn: 0,
+            is_damaged: false,
             log: Vec::new(),
             reports: Vec::new(),
             ended: Vec::new(),
@@ -82,6 +85,7 @@ impl World {
     /// Somebody else changes the table; the core is told if `is_noticed`.
     pub(crate) fn touch(&mut self, is_noticed: bool, change: impl FnOnce(&mut Option<Ruleset>)) {
         change(&mut self.table);
+        self.is_damaged = true;
         self.generation += 1;
         if is_noticed {
             self.step(Input::Drifted { by: Some("nft".to_owned()) });
@@ -100,6 +104,7 @@ impl World {
                 Effect::Write { op, ruleset } => {
                     self.log.push(format!("{} write", self.now));
                     if !self.refuses {
+                        self.is_damaged = false;
                         let mut table = (*ruleset).clone();
                         if self.garbles {
                             table.foreign.insert("strange".to_owned());
