@@ -9,7 +9,7 @@
 mod world;
 
 use jaco_model::command::{Command, RestartTarget};
-use jaco_model::entity::{InstanceState, Leaving, NodeStatus};
+use jaco_model::entity::{InstanceState, Ipam, Leaving, NodeStatus};
 use jaco_model::spec::DeploymentSpec;
 use jaco_model::{InstanceId, NodeName, ReplicaId, Revision, ServiceName};
 use jaco_scheduler::Preview;
@@ -69,7 +69,13 @@ impl Story {
         match word {
             "#" => String::new(),
             "nodes" => {
-                self.world = World::new(rest.parse().unwrap());
+                let plan = match words.get(1..) {
+                    Some([pool, prefix]) => {
+                        Ipam { pool: pool.parse().unwrap(), block_prefix: prefix.parse().unwrap() }
+                    }
+                    _ => Ipam::default(),
+                };
+                self.world = World::with_plan(words[0].parse().unwrap(), Some(plan));
                 String::new()
             }
             "node" => self.change_node(&words),

@@ -11,8 +11,8 @@ use jaco_model::command::{
     ApplyDeployment, Command, Envelope, InitCluster, InstanceReport, Reply, Step, VolumeReport,
 };
 use jaco_model::entity::{
-    Capacity, Desired, Documents, ImagePin, Instance, InstanceState, Leaving, Node, NodeFacts,
-    NodeStatus, Origin, Platform,
+    Capacity, Desired, Documents, ImagePin, Instance, InstanceState, Ipam, Leaving, Node,
+    NodeFacts, NodeStatus, Origin, Platform,
 };
 use jaco_model::spec::{DeploymentSpec, MountKind};
 use jaco_model::{
@@ -38,6 +38,11 @@ pub(crate) struct World {
 impl World {
     /// Nodes `a`, `b`, … with room for everything, and a scheduler that leads.
     pub(crate) fn new(n_nodes: usize) -> World {
+        World::with_plan(n_nodes, Some(Ipam::default()))
+    }
+
+    /// The same with other addresses, or with none yet.
+    pub(crate) fn with_plan(n_nodes: usize, ipam: Option<Ipam>) -> World {
         let mut world = World {
             state: State::default(),
             scheduler: Scheduler::new(1),
@@ -52,7 +57,7 @@ impl World {
                 hash_key: "11".repeat(32),
                 history_limit: 10,
                 trust: None,
-                ipam: Some(jaco_model::entity::Ipam::default()),
+                ipam,
                 node: node(0),
             })))
             .unwrap();
