@@ -80,6 +80,8 @@ pub struct ContainerEntry {
     pub is_ready: bool,
     /// Whether it is on this node, and so may ask.
     pub is_local: bool,
+    /// Whether its addresses are those of another container, whose namespace it is in.
+    pub is_lodger: bool,
     /// Who answers its questions about other names; empty for the node's choice.
     pub forwarders: Vec<SocketAddr>,
 }

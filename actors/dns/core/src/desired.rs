@@ -124,12 +124,13 @@ fn container_entry(
     service: &ServiceSpec,
 ) -> ContainerEntry {
     let is_local = instance.node == *me;
-    let reported = &instance.status.addresses;
     let seated = extra.seated.get(&instance.id).filter(|_| is_local);
     let mut networks: BTreeMap<Scope, Attachment> = aliases_of(spec, service)
         .into_iter()
         .map(|(scope, aliases)| (scope, Attachment { address: None, aliases }))
         .collect();
+    let host = host_of(state, instance, service);
+    let reported = host.map_or(&instance.status.addresses, |host| &host.status.addresses);
     for (key, address) in reported.iter().chain(seated.into_iter().flatten()) {
         if let Some(attachment) = networks.get_mut(&spec.scope_of(key)) {
             attachment.address = address.parse().ok();
@@ -146,8 +147,24 @@ fn container_entry(
         is_running: is_up && runs(status),
         is_ready: is_up && status.is_ready(),
         is_local: is_local && (seated.is_some() || !has_ended(status)),
+        is_lodger: matches!(service.container.network_mode, NetworkMode::Service(_)),
         forwarders: forwarders(&service.container.dns),
     }
+}
+
+/// The instance in whose network namespace another one is.
+fn host_of<'s>(
+    state: &'s State,
+    instance: &Instance,
+    service: &ServiceSpec,
+) -> Option<&'s Instance> {
+    let NetworkMode::Service(name) = &service.container.network_mode else { return None };
+    let is_host = |other: &&Instance| {
+        other.deployment == instance.deployment
+            && other.service == *name
+            && runs(other.status.state)
+    };
+    state.instances_on(&instance.node).map(|other| &**other).find(is_host)
 }
 
 /// Whether a node answers, as far as this one knows. A node speaks for itself, so its own

@@ -122,7 +122,7 @@ impl Names<'_> {
             self.add(&format!("tasks.{service}"), deployment, |records| {
                 records.addresses.insert(address);
             });
-            if let Some(name) = &full_name {
+            if let Some(name) = full_name.as_ref().filter(|_| !container.is_lodger) {
                 pointers.insert(address, name.clone());
             }
             if !container.is_ready {

@@ -56,7 +56,8 @@ impl Zones {
         let mut lists: BTreeMap<&[SocketAddr], Arc<[SocketAddr]>> = BTreeMap::new();
         let mut sources = BTreeMap::new();
         let by_scope = ByScope::of(description);
-        for container in description.containers.iter().filter(|container| container.is_local) {
+        let may_ask = |container: &&ContainerEntry| container.is_local && !container.is_lodger;
+        for container in description.containers.iter().filter(may_ask) {
             let addresses = addresses(container);
             if addresses.is_empty() {
                 continue;

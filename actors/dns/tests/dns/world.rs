@@ -61,6 +61,7 @@ pub(crate) fn zones(forwarders: &[SocketAddr]) -> Arc<Zones> {
         is_running: true,
         is_ready,
         is_local: true,
+        is_lodger: false,
         forwarders: forwarders.to_vec(),
     };
     let service = ServiceEntry {

@@ -44,6 +44,7 @@ pub(crate) fn container(replica: &str, networks: &[(&str, &str)], how: &str) -> 
         is_running: how.contains(['r', 'u']),
         is_ready: how.contains('r'),
         is_local: how.contains('l'),
+        is_lodger: false,
         forwarders: Vec::new(),
     }
 }
