@@ -1,0 +1,72 @@
+//! The helper's life: it outlives daemons, and is replaced when it does not fit.
+
+use crate::world::{World, is_alive, mesh, peer, wait};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+#[test]
+fn a_helper_outlives_its_daemon_and_is_adopted() {
+    let world = World::new();
+    let [first, other] = world.connected();
+    world.echo(1, 9000);
+    let pid = world.helper(0);
+    assert!(is_alive(pid));
+    let socket = world.home(0).join("mesh/helper.sock");
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let key = other.handle.public_key();
+    drop(first);
+    assert!(world.ping(0, 9000, "no daemon", 50) >= 45);
+    let second = world.start(0);
+    second.want(mesh(0, [peer(1, key, &[])]));
+    second.wait_for_paths(1);
+    assert_eq!(world.helper(0), pid);
+    assert!(is_alive(pid));
+    let removed = second.handle.clone();
+    world.hosts[0].run(move || async move { removed.remove().await.unwrap() });
+    let ended = || !is_alive(pid);
+    wait("the helper ends when told", Duration::from_secs(20), ended, String::new);
+}
+
+#[test]
+fn another_key_replaces_the_helper() {
+    let world = World::new();
+    let [first, other] = world.connected();
+    let (pid, key) = (world.helper(0), first.handle.public_key());
+    drop(first);
+    std::fs::remove_file(world.home(0).join("keys/wg.key")).unwrap();
+    let second = world.start(0);
+    assert_ne!(second.handle.public_key(), key);
+    second.want(mesh(0, [peer(1, other.handle.public_key(), &[])]));
+    other.want(mesh(1, [peer(0, second.handle.public_key(), &[])]));
+    second.wait_for_paths(1);
+    other.wait_for_paths(1);
+    assert_ne!(world.helper(0), pid);
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn a_killed_helper_is_followed_by_another() {
+    let world = World::new();
+    let [node, other] = world.connected();
+    let pid = world.helper(0);
+    let killed = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(killed, rustix::process::Signal::KILL).unwrap();
+    let followed = || world.helper(0) != pid && is_alive(world.helper(0));
+    wait("another helper", Duration::from_secs(20), followed, String::new);
+    node.wait_for_paths(1);
+    other.wait_for_paths(1);
+}
+
+#[test]
+fn a_helper_that_hangs_is_killed() {
+    let world = World::new();
+    let [node, other] = world.connected();
+    let pid = world.helper(0);
+    drop(node);
+    let stopped = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(stopped, rustix::process::Signal::STOP).unwrap();
+    let second = world.start(0);
+    second.want(mesh(0, [peer(1, other.handle.public_key(), &[])]));
+    second.wait_for_paths(1);
+    assert!(!is_alive(pid));
+}
