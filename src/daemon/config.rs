@@ -10,6 +10,7 @@ mod sources;
 
 pub(crate) use sources::{Effective, Loaded, load};
 
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,6 +47,10 @@ pub(crate) struct Config {
     pub(crate) admission: Admission,
     /// Revisions kept per deployment; seeds the cluster's setting.
     pub(crate) history_limit: u32,
+    /// All addresses of containers and of the mesh; seeds the cluster's setting.
+    pub(crate) ipam_pool: Ipv4Net,
+    /// Prefix of the block of a network on a node; seeds the cluster's setting.
+    pub(crate) block_prefix: u8,
     /// Length of one raft tick in milliseconds.
     pub(crate) raft_tick: u64,
 }

@@ -5,7 +5,7 @@ use crate::daemon::cluster::CERTIFICATE_TTL;
 use crate::daemon::config::Config;
 use jaco_kit::{Clock, Seeds};
 use jaco_model::command::{Command, Envelope, InitCluster};
-use jaco_model::entity::{Node, NodeFacts, NodeStatus, Trust};
+use jaco_model::entity::{Ipam, Node, NodeFacts, NodeStatus, Trust};
 use jaco_model::view::InitView;
 use jaco_model::{ClusterId, Identity, NodeId, NodeName, RequestId, WallMs};
 use jaco_peers::NodeFiles;
@@ -49,6 +49,7 @@ pub(crate) fn begin(
         raft_id,
         created_at_ms: now.0,
     };
+    let plan = Ipam { pool: config.ipam_pool, block_prefix: config.block_prefix };
     let hostname = node_name(config);
     let cluster_id = ClusterId::new(uuid_text(cluster));
     let name = name.unwrap_or_else(|| hostname.to_string());
@@ -60,7 +61,7 @@ pub(crate) fn begin(
         name: name.clone(),
         hash_key: hash_key.iter().map(|byte| format!("{byte:02x}")).collect(),
         history_limit: config.history_limit,
-        ipam: Some(jaco_model::entity::Ipam::default()),
+        ipam: Some(plan),
         trust: own.as_ref().map(|own| own.trust.clone()),
         node: Node {
             id: node_id,

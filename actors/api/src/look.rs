@@ -71,6 +71,8 @@ fn cluster_view(state: &State, leader: Option<&NodeId>, contacts: &Contacts) -> 
         cluster_id: state.cluster.as_ref().map(|cluster| cluster.cluster_id.to_string()),
         name: state.cluster.as_ref().map(|cluster| cluster.name.clone()),
         epoch: state.cluster.as_ref().map(|cluster| cluster.epoch),
+        pool: Some(state.pool().to_string()),
+        block_prefix: Some(state.ipam().block_prefix),
         quorum: leader.map(|_| QuorumView {
             voters,
             healthy,

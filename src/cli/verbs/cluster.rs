@@ -77,8 +77,12 @@ fn status(globals: &Globals) -> Outcome {
 }
 
 fn text(view: &ClusterView) -> String {
+    let pool = match (&view.pool, view.block_prefix) {
+        (Some(pool), Some(prefix)) => format!("Addresses:  {pool} in blocks of /{prefix}\n"),
+        _ => String::new(),
+    };
     let mut text = format!(
-        "Status:     {}\nLeader:     {}\nRaft index: {}\nEpoch:      {}\nNodes ({}):\n",
+        "Status:     {}\nLeader:     {}\nRaft index: {}\nEpoch:      {}\n{pool}Nodes ({}):\n",
         if view.leader.is_some() { "ready" } else { "no leader" },
         view.leader.as_deref().unwrap_or("-"),
         view.raft_index,

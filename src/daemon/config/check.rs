@@ -3,6 +3,7 @@
 use super::keys::Kind;
 use figment::value::{Dict, Value};
 use jaco_manifest::parse_duration;
+use jaco_model::entity::Ipam;
 
 /// Reads one scalar, or the comma-separated form of a list or map that variables and defaults
 /// use.
@@ -19,7 +20,7 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::UnixUrl => unix_url(text),
         Kind::Name => name(text),
         Kind::HostPort => host_port(text),
-        Kind::Cidr(low, high) => cidr(text, low, high),
+        Kind::Cidr(low, high) => cidr(text, low, high).and_then(|_| pool(text)),
         Kind::Text => Ok(Value::from(text)),
         Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -161,6 +162,13 @@ fn cidr(text: &str, low: u8, high: u8) -> Result<Value, String> {
     }
 }
 
+/// A prefix that containers can have addresses of.
+fn pool(text: &str) -> Result<Value, String> {
+    let pool = text.parse().map_err(|_| "expected an IPv4 prefix".to_owned())?;
+    let plan = Ipam { pool, ..Ipam::default() };
+    plan.check().map(|()| Value::from(text)).map_err(|fault| fault.message)
+}
+
 /// `k=v,k=v`, or `{}`.
 fn pairs(text: &str) -> Result<Value, String> {
     let mut dict = Dict::new();
@@ -193,6 +201,8 @@ mod tests {
             (Kind::Enum(&["auto", "text"]), "txt", "did you mean \"text\""),
             (Kind::UnixUrl, "tcp://1.2.3.4:2375", "unix://"),
             (Kind::Cidr(8, 20), "10.0.0.0/24", "/8 to /20"),
+            (Kind::Cidr(8, 20), "10.0.0.1/16", "write 10.0.0.0/16"),
+            (Kind::Cidr(8, 20), "127.0.0.0/8", "loopback"),
             (Kind::BindPaths, "/srv,/etc", "system directory"),
             (Kind::Name, "Node_1", "lower-case"),
             (Kind::HostPort, "localhost", "host:port"),

@@ -285,11 +285,23 @@ mod tests {
 
     #[test]
     fn a_key_of_a_later_version_is_checked_and_said_to_have_no_effect() {
-        let loaded = load_text("ipam_pool: 10.244.0.0/16\n", &[("JACO_NOPE", "1")]).unwrap();
+        let loaded = load_text("dashboard: false\n", &[("JACO_NOPE", "1")]).unwrap();
         assert_eq!(
             loaded.warnings,
-            ["JACO_NOPE: unknown variable", "ipam_pool: has no effect in this version"]
+            ["JACO_NOPE: unknown variable", "dashboard: has no effect in this version"]
+        );
+        assert!(load_text("dashboard: 7\n", &[]).is_err());
+    }
+
+    #[test]
+    fn the_pool_of_addresses_is_taken_as_it_is_written() {
+        let loaded = load_text("ipam_pool: 10.244.0.0/16\n", &[("JACO_BLOCK_PREFIX", "24")]);
+        let config = loaded.unwrap().config;
+        assert_eq!(
+            (config.ipam_pool.to_string().as_str(), config.block_prefix),
+            ("10.244.0.0/16", 24)
         );
         assert!(load_text("ipam_pool: 10.244.0.0/30\n", &[]).is_err());
+        assert!(load_text("block_prefix: 30\n", &[]).is_err());
     }
 }

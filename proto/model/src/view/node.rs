@@ -104,6 +104,12 @@ pub struct ClusterView {
     /// Raised by each recovery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
+    /// All addresses of containers and of the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Prefix of the block of a network on a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_prefix: Option<u8>,
     /// How many voters may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<QuorumView>,
