@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -97,6 +97,17 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// Makes another private key. The driver has to be spawned again after it: it then replaces
+    /// the tunnel, and the node's facts have to say the new public key.
+    ///
+    /// # Errors
+    /// When the key cannot be written; the old one then stays.
+    pub fn rotate_key(data_dir: &Path) -> Result<PublicKey, Error> {
+        KeyPair::make(data_dir).map(|pair| pair.public)
+    }
+}
+
 impl DriverHandle {
     /// Carries out one order. What takes time runs in the background; its outcome arrives as
     /// exactly one input.
@@ -149,14 +160,19 @@ impl DriverHandle {
         self.hands.key.to_string()
     }
 
-    /// Takes the tunnel down: for a node that was removed, after its containers have stopped. Our
-    /// routes stay until the host restarts, so that nothing leaks.
+    /// Takes the tunnel and our routes down: for a node that was removed, after its containers
+    /// have stopped, and without a core that would make them again.
     ///
     /// # Errors
     /// When the helper does not end or the interface cannot be deleted.
     pub async fn remove(&self) -> Result<(), Error> {
         *lock(&self.hands.probes) = None;
-        self.hands.tunnel.remove().await
+        self.hands.tunnel.remove().await?;
+        let netlink = links::connect()?;
+        for route in links::routes(&netlink, None).await? {
+            links::remove_route(&netlink, route, 0).await?;
+        }
+        Ok(())
     }
 }
 

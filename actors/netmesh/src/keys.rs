@@ -38,13 +38,18 @@ impl KeyPair {
     }
 
     /// Reads the key, or makes it when there is none.
-    ///
-    /// It is written beside and renamed, so a crash leaves no half of one.
     pub(crate) fn read_or_make(data_dir: &Path) -> Result<KeyPair, Error> {
         match KeyPair::read(data_dir) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
             other => return other,
         }
+        KeyPair::make(data_dir)
+    }
+
+    /// Makes a key in place of the one that may be there.
+    ///
+    /// It is written beside and renamed, so a crash leaves no half of one.
+    pub(crate) fn make(data_dir: &Path) -> Result<KeyPair, Error> {
         let path = key_path(data_dir);
         let directory = path.parent().unwrap_or(data_dir);
         std::fs::create_dir_all(directory).map_err(Error::io("make the directory of keys"))?;
@@ -84,6 +89,9 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let other = tempfile::tempdir().unwrap();
         assert_ne!(KeyPair::read_or_make(other.path()).unwrap().public, first.public);
+        let next = KeyPair::make(home.path()).unwrap();
+        assert_ne!(next.public, first.public);
+        assert_eq!(KeyPair::read(home.path()).unwrap().public, next.public);
     }
 
     #[test]

@@ -93,11 +93,18 @@ async fn accept(
                 return Err(Error::Helper("its socket is gone".to_owned()));
             },
             Some((request, reply)) = asked.recv() => {
-                let is_last = request == Request::Stop;
+                let is_stop = request == Request::Stop;
+                let is_listen = matches!(request, Request::Listen { .. });
+                let answer = answer(request, tunnel, hello).await;
+                let is_deaf = is_listen && matches!(answer, Answer::Failed { .. });
                 // A daemon that went away does not want the answer any more.
-                let _ = reply.send(answer(request, tunnel, hello).await);
-                if is_last {
+                let _ = reply.send(answer);
+                if is_stop {
                     return Ok(());
+                }
+                // Without its port the tunnel carries nothing; the next helper says why not.
+                if is_deaf {
+                    return Err(Error::Tunnel("the port cannot be opened".to_owned()));
                 }
             },
         }

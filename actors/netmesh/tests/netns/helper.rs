@@ -1,5 +1,6 @@
 //! The helper's life: it outlives daemons, and is replaced when it does not fit.
 
+use crate::node::Node;
 use crate::world::{World, is_alive, mesh, peer, wait};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -25,6 +26,7 @@ fn a_helper_outlives_its_daemon_and_is_adopted() {
     world.hosts[0].run(move || async move { removed.remove().await.unwrap() });
     let ended = || !is_alive(pid);
     wait("the helper ends when told", Duration::from_secs(20), ended, String::new);
+    assert_eq!(crate::repair::count_routes(&world), 0);
 }
 
 #[test]
@@ -69,4 +71,31 @@ fn a_helper_that_hangs_is_killed() {
     second.want(mesh(0, [peer(1, other.handle.public_key(), &[])]));
     second.wait_for_paths(1);
     assert!(!is_alive(pid));
+}
+
+#[test]
+fn without_a_helper_the_node_says_why() {
+    let world = World::new();
+    let node = Node::start_with(&world.hosts[0], world.home(0), "/bin/false".into());
+    node.want(mesh(0, []));
+    node.wait("a fault", |view| {
+        let fault = view.fault.as_deref().unwrap_or_default();
+        fault.contains("no WireGuard in the kernel") && view.mtu.is_none()
+    });
+    // What would leave in clear text is caught all the same.
+    assert_eq!(crate::repair::count_routes(&world), 1);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_and_the_old_one_does_not_linger() {
+    let world = World::new();
+    let [node, other] = world.connected();
+    let taken = world.hosts[0]
+        .run(|| async { tokio::net::UdpSocket::bind("0.0.0.0:51999").await.unwrap() });
+    let mut wanted = mesh(0, [peer(1, other.handle.public_key(), &[])]);
+    wanted.port = 51999;
+    node.want(wanted);
+    node.wait("a fault", |view| view.fault.is_some());
+    drop(taken);
+    node.wait_for_paths(1);
 }

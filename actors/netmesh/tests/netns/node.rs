@@ -7,7 +7,7 @@ use jaco_model::NodeId;
 use jaco_model::entity::MeshKind;
 use jaco_netmesh::{Config, Driver, DriverHandle, HelperCommand};
 use jaco_netmesh_core::{Effect, Input, Mesh, MeshView, NetmeshCore, PathCondition, Settings};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +24,11 @@ pub(crate) struct Node {
 impl Node {
     /// Starts it on a host. It ends when dropped; the tunnel stays.
     pub(crate) fn start(host: &Host, data_dir: &Path) -> Node {
-        let program = std::env::current_exe().unwrap();
+        Node::start_with(host, data_dir, std::env::current_exe().unwrap())
+    }
+
+    /// The same with another program for the helper.
+    pub(crate) fn start_with(host: &Host, data_dir: &Path, program: PathBuf) -> Node {
         let args = ["helper_process", "--exact", "--nocapture", "--"];
         let config = Config {
             data_dir: data_dir.to_owned(),

@@ -23,6 +23,10 @@ async fn our_routes() -> Vec<(RouteType, Option<u32>)> {
     ours.map(|route| (route.header.kind, metric(&route.attributes))).collect()
 }
 
+pub(crate) fn count_routes(world: &World) -> usize {
+    world.hosts[0].run(|| async { our_routes().await.len() })
+}
+
 fn has_both_routes(world: &World) -> bool {
     let mut routes = world.hosts[0].run(|| async { our_routes().await });
     routes.sort_by_key(|(_, metric)| *metric);
