@@ -6,6 +6,7 @@ use jaco_netmesh_core::PublicKey;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The key file below a data directory.
@@ -52,7 +53,7 @@ impl KeyPair {
     pub(crate) fn make(data_dir: &Path) -> Result<KeyPair, Error> {
         let path = key_path(data_dir);
         let directory = path.parent().unwrap_or(data_dir);
-        std::fs::create_dir_all(directory).map_err(Error::io("make the directory of keys"))?;
+        private_directory(directory)?;
         let bytes = jaco_kit::Seeds.bytes().map_err(Error::io("draw a mesh key"))?;
         let pair = KeyPair::new(StaticSecret::from(bytes));
         let next = path.with_extension("key.new");
@@ -62,6 +63,12 @@ impl KeyPair {
         kept.map_err(Error::io("keep the mesh key"))?;
         Ok(pair)
     }
+}
+
+/// Makes a directory for its owner alone, unless it is there.
+pub(crate) fn private_directory(path: &Path) -> Result<(), Error> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(Error::io("make a private directory"))
 }
 
 /// Writes 32 bytes as base64, readable by the owner alone from the first moment.

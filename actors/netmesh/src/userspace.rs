@@ -2,6 +2,7 @@
 
 use crate::helper::protocol::{Answer, Hello, Request, VERSION, receive, send};
 use crate::helper::{Arguments, Files};
+use crate::keys::private_directory;
 use crate::tunnel::{Figures, Tunnel};
 use crate::{Config, Error, HelperCommand, links};
 use jaco_netmesh_core::{PeerChange, PublicKey};
@@ -114,11 +115,18 @@ impl Userspace {
     /// Ends whatever helper holds the lock: by asking, then by force.
     async fn dismiss(&self) -> Result<(), Error> {
         *self.client.lock().await = None;
-        if let Ok(mut client) = Client::connect(&self.files).await {
-            tracing::info!(pid = client.hello.pid, "mesh helper is replaced");
-            let _ = ask(&mut client.stream, &Request::Stop).await;
-        }
+        let is_told = match Client::connect(&self.files).await {
+            Ok(mut client) => {
+                tracing::info!(pid = client.hello.pid, "mesh helper is replaced");
+                ask(&mut client.stream, &Request::Stop).await.is_ok()
+            }
+            Err(_) => false,
+        };
         for by_force in [false, true] {
+            // One that cannot be told is only waited for after it was killed.
+            if !by_force && !is_told && self.is_held()? {
+                continue;
+            }
             if by_force && let Some(pid) = self.holder() {
                 tracing::warn!(pid = pid.as_raw_nonzero().get(), "mesh helper hangs and is killed");
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -162,8 +170,7 @@ impl Userspace {
 
     /// Starts a helper and waits until it answers.
     async fn start(&self, port: u16) -> Result<(), Error> {
-        std::fs::create_dir_all(&self.files.directory)
-            .map_err(Error::io("make the helper's directory"))?;
+        private_directory(&self.files.directory)?;
         let is_full = self.files.log.metadata().is_ok_and(|log| log.len() > LOG_LIMIT);
         let mut options = File::options();
         options.create(true).append(!is_full).write(true).truncate(is_full);

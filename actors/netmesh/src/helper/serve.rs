@@ -4,7 +4,7 @@ use super::device::Tunnel;
 use super::protocol::{Answer, Hello, Request, VERSION, receive, send};
 use super::{Arguments, Files};
 use crate::Error;
-use crate::keys::KeyPair;
+use crate::keys::{KeyPair, private_directory};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io::Write;
@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Runs until told to stop or until the interface is gone.
 pub(super) async fn serve(arguments: &Arguments) -> Result<(), Error> {
     let files = Files::below(&arguments.data_dir);
-    std::fs::create_dir_all(&files.directory).map_err(Error::io("make the helper's directory"))?;
+    private_directory(&files.directory)?;
     let _lock = lock(&files)?;
     let key = KeyPair::read(&arguments.data_dir)?;
     let public_key = key.public;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-fn node(number: u8, address: &str) -> Node {
+pub(crate) fn node(number: u8, address: &str) -> Node {
     let mesh = MeshFacts {
         public_key: key(number).to_string(),
         port: 51_800 + u16::from(number),
