@@ -48,6 +48,7 @@ pub struct NetmeshCore {
     backoff: Backoff,
     tracks: BTreeMap<PublicKey, Track>,
     suspected: BTreeSet<NodeId>,
+    is_doubted: bool,
     listening: Option<Ipv4Addr>,
     listen: Option<(OpId, Ipv4Addr)>,
     sequence: u64,
@@ -85,6 +86,7 @@ impl NetmeshCore {
             backoff,
             tracks: BTreeMap::new(),
             suspected: BTreeSet::new(),
+            is_doubted: false,
             listening: None,
             listen: None,
             sequence: 0,
@@ -135,7 +137,10 @@ impl NetmeshCore {
         self.look_at = now.plus(if is_well { LOOK_EVERY } else { LOOK_EVERY_UNWELL });
         let Some(mut wanted) = self.wanted.clone() else { return Vec::new() };
         wanted.mtu = self.sizes.mtu(wanted.mtu, self.settings.mtu.is_some());
-        let changes = plan(&wanted, installed);
+        let mut changes = plan(&wanted, installed);
+        if self.is_doubted && self.has_device {
+            changes.retain(is_safe_in_doubt);
+        }
         if changes.is_empty() {
             if self.rounds == 0 || now.since(self.rounds_since) > FIGHT {
                 self.backoff.reset();
@@ -320,6 +325,11 @@ impl NetmeshCore {
     }
 }
 
+/// Whether a change takes nothing away that a newer state may want.
+fn is_safe_in_doubt(change: &Change) -> bool {
+    !matches!(change, Change::Peer(_) | Change::RemoveRoute(_) | Change::RemoveAddress(_))
+}
+
 impl Core for NetmeshCore {
     type Input = Input;
     type Effect = Effect;
@@ -330,6 +340,10 @@ impl Core for NetmeshCore {
             Input::StateChanged(state) => {
                 let wanted = desired(&state, &self.settings);
                 self.take(now.mono, wanted);
+            }
+            Input::Doubted(is_doubted) => {
+                self.is_doubted = is_doubted;
+                self.is_due = true;
             }
             Input::Suspected(nodes) => self.suspected = nodes,
             Input::KernelChanged => self.is_due = true,

@@ -13,6 +13,9 @@ use std::sync::Arc;
 pub enum Input {
     /// The replicated state has moved on.
     StateChanged(Arc<State>),
+    /// Whether the states that follow may be older than what was acknowledged. Then peers of a
+    /// tunnel that is there are left as they are.
+    Doubted(bool),
     /// The peers that liveness cannot reach: their control path is not fine.
     Suspected(BTreeSet<NodeId>),
     /// The interface, its addresses or our routes may have been changed.

@@ -280,6 +280,25 @@ fn is_as_it_should_be(kernel: &Kernel) -> bool {
 }
 
 #[test]
+fn an_old_state_takes_nothing_from_a_tunnel_that_is_there() {
+    let mut net = Net::new(3);
+    net.run(2_000);
+    net.log(1);
+    net.give(1, Input::Doubted(true));
+    let mut old = mesh([peer(2, &["10.81.0.0/26"])]);
+    old.pool = "10.80.0.0/13".parse().unwrap();
+    let now = net.clock();
+    let effects = net.nodes.get_mut(&1).unwrap().core.want(now, Some(old));
+    net.perform(1, effects);
+    net.run(2_000);
+    assert_eq!(net.kernel(1).has.peers.len(), 2);
+    assert_eq!(net.kernel(1).has.routes.len(), 4);
+    net.give(1, Input::Doubted(false));
+    assert_eq!(net.kernel(1).has.peers.len(), 1);
+    assert_eq!(net.kernel(1).has.routes.len(), 2);
+}
+
+#[test]
 fn strange_probes_are_harmless() {
     let mut net = Net::new(2);
     net.run(3_000);
