@@ -159,6 +159,7 @@ impl Hands {
         if let Some(open) = self.open.get(&gateway) {
             let is_same = open.bridge == bridge && index.as_ref().is_ok_and(|at| *at == open.index);
             if is_same {
+                self.test();
                 return Ok(());
             }
             self.close(gateway).await;
@@ -173,9 +174,14 @@ impl Hands {
         tracing::debug!(%gateway, bridge, "answers names on a bridge");
         self.open.insert(gateway, Open { bridge, index, address, tasks });
         self.shared.forwarder.listens(address, true);
+        self.test();
+        Ok(())
+    }
+
+    /// Tests upstreams that were not tested yet.
+    fn test(&self) {
         let shared = self.shared.clone();
         tokio::task::spawn_local(async move { shared.forwarder.test(&shared).await });
-        Ok(())
     }
 
     /// Returns when the sockets are closed, so that others can be opened in their place.

@@ -20,7 +20,12 @@ pub(crate) async fn ask(upstream: SocketAddr, query: &Query, wait: Duration) -> 
         match by_udp(upstream, query).await? {
             Ok(reply) => Ok(reply),
             Err(Unfit::Broken | Unfit::Foreign) => Err(broken()),
-            Err(Unfit::Case | Unfit::Truncated) => by_tcp(upstream, query).await,
+            Err(Unfit::Truncated) => by_tcp(upstream, query).await,
+            Err(Unfit::Case) => match by_tcp(upstream, query).await {
+                Ok(reply) => Ok(reply),
+                // Some boxes change letters and know no TCP. Port and id must still be guessed.
+                Err(_) => by_udp(upstream, &query.lowered()).await?.map_err(|_| broken()),
+            },
         }
     };
     timeout(wait, asked).await.unwrap_or_else(|_| Err(timed_out()))

@@ -114,11 +114,13 @@ impl Upstreams {
     /// Sends a name to each upstream that nobody else asks for, unless the list was tested
     /// already. Who sees it here again closes a circle.
     pub(crate) async fn test(&self, zones: &Zones, own: &[SocketAddr]) {
-        let list = self.usable(None, zones, own);
-        if *self.tested.borrow() == *list {
+        let chosen = self.chosen();
+        if *self.tested.borrow() == *chosen {
             return;
         }
-        *self.tested.borrow_mut() = list.to_vec();
+        *self.tested.borrow_mut() = chosen.to_vec();
+        self.loops.borrow_mut().clear();
+        let list = self.usable(None, zones, own);
         for upstream in list.iter().copied() {
             let Ok(random) = Seeds.id() else { continue };
             let token = format!("{random:032x}");

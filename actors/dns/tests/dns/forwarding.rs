@@ -152,10 +152,15 @@ fn an_upstream_that_changes_letters_is_asked_by_tcp() {
     };
     let upstream =
         Upstream::new((own(130), 0), move |m, _| vec![lower(m)], move |m, _| vec![lower(m)]);
-    let _world = World::new(&[upstream.address]);
+    let world = World::new(&[upstream.address]);
     // So many letters that by chance they are not all small.
     let name = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz.example A";
     assert_eq!(told(&ask(web(), name)), found(130));
+    // One that has no TCP either.
+    let poor = Upstream::new((own(131), 0), move |m, _| vec![lower(m)], |_, _| Vec::new());
+    world.handle.run(Effect::Serve(zones(&[poor.address])));
+    assert_eq!(told(&ask(web(), name)), found(130));
+    assert_eq!(poor.asked(), 2);
 }
 
 #[test]

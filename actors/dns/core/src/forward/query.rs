@@ -41,6 +41,16 @@ impl Query {
         Query { bytes, question_end }
     }
 
+    /// The same question in small letters, for an upstream that makes them small.
+    #[must_use]
+    pub fn lowered(&self) -> Query {
+        let mut lowered = self.clone();
+        // The name; what follows it, four bytes of type and class, holds no letter of a name.
+        let name_end = self.question_end.saturating_sub(4).max(HEADER);
+        lowered.bytes[HEADER..name_end].make_ascii_lowercase();
+        lowered
+    }
+
     /// A question for the addresses of a name that must never come back here.
     pub fn probe(name: &str, id: u16) -> Option<Query> {
         let name = crate::name::key(name)?;
