@@ -166,7 +166,10 @@ pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Resu
     let deliver = deliver_raft.clone();
     let persister = Persister::spawn(store, move |input| deliver(input))?;
     let disk = Disk::new(persister, deliver_raft)?;
-    let engine_config = EngineConfig { docker_host: config.docker_host.clone() };
+    let engine_config = EngineConfig {
+        docker_host: config.docker_host.clone(),
+        files: config.data_dir.join("files"),
+    };
     let mailbox = runtime_mailbox.clone();
     let engine = Driver::spawn(engine_config, &cluster, move |input| post(&mailbox, input));
     // Set once: a daemon becomes a member once in its life.

@@ -6,6 +6,7 @@ use crate::create::{
 use crate::engine::Engine;
 use crate::error::{fault, gone_is_fine, is_missing, status};
 use crate::facts::{CLUSTER_ID, container_facts, is_never_started};
+use crate::files::Files;
 use bollard::errors::Error as ClientError;
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{
@@ -61,13 +62,17 @@ impl Engine {
     pub(crate) async fn create(
         &self,
         plan: &ContainerPlan,
+        files: &Files,
     ) -> Result<(String, Vec<String>), EngineFault> {
         let image = self.image_defaults(plan).await?;
-        let request = create_request(plan, self.api(), &image).map_err(|error| EngineFault {
-            op: "create",
-            reason: error.to_string(),
-            retry: false,
-        })?;
+        let refused = |reason: String| EngineFault { op: "create", reason, retry: false };
+        let mut request =
+            create_request(plan, self.api(), &image).map_err(|error| refused(error.to_string()))?;
+        if let Some(text) = &plan.resolv_conf {
+            let file = files.write(&request.name, text).await;
+            let file = file.map_err(|reason| EngineFault { retry: true, ..refused(reason) })?;
+            request.mount_resolv_conf(file);
+        }
         let (id, warnings) = match self.post_create(&request).await {
             Ok(made) => made,
             Err(error) if status(&error) == Some(409) => {
@@ -98,9 +103,16 @@ impl Engine {
     }
 
     /// Removes a stopped container and its anonymous volumes.
-    pub(crate) async fn remove(&self, container: &str) -> Result<(), EngineFault> {
+    pub(crate) async fn remove(&self, container: &str, files: &Files) -> Result<(), EngineFault> {
+        let found = self.asking().inspect_container(container, None).await;
+        let name = found.ok().and_then(|found| found.name);
         let options = RemoveContainerOptionsBuilder::new().v(true).build();
-        gone_is_fine("remove", self.ordering().remove_container(container, Some(options)).await)
+        let removed = self.ordering().remove_container(container, Some(options)).await;
+        gone_is_fine("remove", removed)?;
+        if let Some(name) = name {
+            files.remove(name.trim_start_matches('/')).await;
+        }
+        Ok(())
     }
 
     async fn image_defaults(&self, plan: &ContainerPlan) -> Result<ImageDefaults, EngineFault> {

@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::last_512;
+use crate::files::Files;
 use crate::image::PullTable;
 use crate::probe::probe;
 use crate::watch::{Deliver, watch};
@@ -11,6 +12,7 @@ use jaco_model::{ClusterId, ErrorCode, Fault, InstanceId, Millis};
 use jaco_runtime_core::{Effect, EngineFault, Input, PullFault, PullReason};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -20,6 +22,9 @@ use tokio::task::AbortHandle;
 pub struct EngineConfig {
     /// `unix:///path/to/docker.sock`.
     pub docker_host: String,
+    /// Directory for files that containers are given; made when it is needed. The engine must see
+    /// the same directory.
+    pub files: PathBuf,
 }
 
 /// The engine driver, before it runs.
@@ -51,7 +56,8 @@ impl Driver {
         let cluster_id = cluster_id.as_str().to_owned();
         let task = watch(config.docker_host, cluster_id.clone(), current, deliver.clone());
         let watch = Arc::new(Watch(runtime.spawn(task).abort_handle()));
-        let hands = Hands { engine, pulls: PullTable::default(), cluster_id, deliver };
+        let files = Files::new(config.files);
+        let hands = Hands { engine, pulls: PullTable::default(), cluster_id, files, deliver };
         DriverHandle { hands: Arc::new(hands), runtime, _watch: watch }
     }
 }
@@ -98,6 +104,7 @@ struct Hands {
     engine: tokio::sync::watch::Receiver<Option<Engine>>,
     pulls: PullTable,
     cluster_id: String,
+    files: Files,
     deliver: Deliver,
 }
 
@@ -125,7 +132,7 @@ impl Hands {
                 Input::Finished { op, result: made.await }
             }
             Effect::Create { op, plan } => {
-                let made = async { self.up("create")?.create(&plan).await };
+                let made = async { self.up("create")?.create(&plan, &self.files).await };
                 Input::Created { op, result: made.await }
             }
             Effect::Start { op, container } => {
@@ -137,7 +144,7 @@ impl Hands {
                 Input::Finished { op, result: stopped.await }
             }
             Effect::Remove { op, container } => {
-                let removed = async { self.up("remove")?.remove(&container).await };
+                let removed = async { self.up("remove")?.remove(&container, &self.files).await };
                 Input::Finished { op, result: removed.await }
             }
             Effect::Inspect { op, container } => {

@@ -2,8 +2,8 @@
 
 use crate::error::last_512;
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, Health as EngineHealth,
-    HealthStatusEnum,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings,
+    Health as EngineHealth, HealthStatusEnum,
 };
 use jaco_model::{Generation, InstanceId, ReplicaId, WallMs};
 use jaco_runtime_core::{ContainerFacts, Health};
@@ -23,6 +23,12 @@ pub(crate) fn container_facts(answer: ContainerInspectResponse) -> ContainerFact
     let running = state.running.unwrap_or_default();
     let (health, health_output, failing_streak) = health_facts(state.health.as_ref());
     let networks = answer.network_settings.and_then(|s| s.networks).unwrap_or_default();
+    let networks: BTreeMap<String, EndpointSettings> = networks.into_iter().collect();
+    let fixed = |(name, endpoint): (&String, &EndpointSettings)| {
+        let address = endpoint.ipam_config.as_ref()?.ipv4_address.clone()?;
+        Some((name.clone(), address))
+    };
+    let fixed_addresses = networks.iter().filter_map(fixed).collect();
     let addresses: BTreeMap<String, String> = networks
         .into_iter()
         .filter_map(|(name, endpoint)| Some((name, endpoint.ip_address?)))
@@ -41,6 +47,7 @@ pub(crate) fn container_facts(answer: ContainerInspectResponse) -> ContainerFact
         failing_streak,
         started_at_ms,
         addresses,
+        fixed_addresses,
     }
 }
 
@@ -111,7 +118,10 @@ mod tests {
                 "jaco.replica_id": "shop-web-0", "jaco.generation": "3", "jaco.spec_hash": "h"
             }},
             "NetworkSettings": {"Networks": {
-                "jaco_shop__default": {"IPAddress": "10.0.0.2"}, "host": {"IPAddress": ""}
+                "jaco_shop__default": {
+                    "IPAddress": "10.0.0.2", "IPAMConfig": {"IPv4Address": "10.0.0.2"}
+                },
+                "jaco_shop_back": {"IPAddress": "", "IPAMConfig": {"IPv4Address": "10.1.0.2"}}, "host": {"IPAddress": ""}
             }}
         }))
         .unwrap();
@@ -129,6 +139,9 @@ mod tests {
             failing_streak: 3,
             started_at_ms: Some(1_250),
             addresses: [("jaco_shop__default".to_owned(), "10.0.0.2".to_owned())].into(),
+            fixed_addresses: [("jaco_shop__default", "10.0.0.2"), ("jaco_shop_back", "10.1.0.2")]
+                .map(|(network, address)| (network.to_owned(), address.to_owned()))
+                .into(),
         };
         assert_eq!(facts, expected);
     }

@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod exec;
 mod facts;
+mod files;
 mod image;
 mod logs;
 mod place;

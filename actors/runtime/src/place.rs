@@ -4,11 +4,15 @@ use crate::create::hash_map;
 use crate::engine::Engine;
 use crate::error::{fault, gone_is_fine, is_missing};
 use crate::facts::CLUSTER_ID;
-use bollard::models::{NetworkCreateRequest, Volume, VolumeCreateRequest};
+use bollard::models::{
+    Ipam, IpamConfig, Network, NetworkCreateRequest, Volume, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
 };
-use jaco_runtime_core::{EngineFault, NetworkPlan, Observation, ObservedVolume, VolumePlan};
+use jaco_runtime_core::{
+    BridgePlan, EngineFault, NetworkPlan, Observation, ObservedNetwork, ObservedVolume, VolumePlan,
+};
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync::Mutex;
 
@@ -25,8 +29,9 @@ impl Engine {
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let networks = docker.list_networks(Some(options)).await;
         let networks = networks.map_err(|error| fault("list networks", &error))?;
-        let mut networks: Vec<String> = networks.into_iter().filter_map(|n| n.name).collect();
-        networks.sort();
+        let networks = networks.into_iter().filter_map(observed_network);
+        let mut networks: Vec<ObservedNetwork> = networks.collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = docker.list_volumes(Some(options)).await;
         let volumes = volumes.map_err(|error| fault("list volumes", &error))?;
@@ -42,22 +47,15 @@ impl Engine {
         self.containers(cluster_id).await.is_ok_and(|containers| !containers.is_empty())
     }
 
-    /// Makes a bridge network unless there is one of that name.
+    /// Makes a bridge network unless there is one of that name, which must be the planned one.
     pub(crate) async fn ensure_network(&self, plan: &NetworkPlan) -> Result<(), EngineFault> {
         let _one_at_a_time = NETWORKS.lock().await;
         match self.asking().inspect_network(&plan.name, None).await {
-            Ok(_) => return Ok(()),
+            Ok(found) => return is_planned(plan, &found.labels.unwrap_or_default()),
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(fault("inspect network", &error)),
         }
-        let request = NetworkCreateRequest {
-            name: plan.name.clone(),
-            driver: Some("bridge".to_owned()),
-            internal: Some(plan.internal),
-            labels: Some(hash_map(&plan.labels)),
-            ..NetworkCreateRequest::default()
-        };
-        let made = self.ordering().create_network(request).await;
+        let made = self.ordering().create_network(network_request(plan)).await;
         made.map(drop).map_err(|error| fault("create network", &error))
     }
 
@@ -120,4 +118,54 @@ fn observed_volume(volume: Volume) -> ObservedVolume {
         driver: volume.driver,
         labels: volume.labels.into_iter().collect(),
     }
+}
+
+fn network_request(plan: &NetworkPlan) -> NetworkCreateRequest {
+    let request = NetworkCreateRequest {
+        name: plan.name.clone(),
+        driver: Some("bridge".to_owned()),
+        internal: Some(plan.internal),
+        labels: Some(hash_map(&plan.labels)),
+        ..NetworkCreateRequest::default()
+    };
+    let Some(bridge) = &plan.bridge else { return request };
+    let addresses = IpamConfig {
+        subnet: Some(bridge.subnet.to_string()),
+        gateway: Some(bridge.gateway.to_string()),
+        ..IpamConfig::default()
+    };
+    NetworkCreateRequest {
+        attachable: Some(false),
+        enable_ipv6: Some(false),
+        ipam: Some(Ipam { config: Some(vec![addresses]), ..Ipam::default() }),
+        options: Some(hash_map(&bridge.options)),
+        ..request
+    }
+}
+
+/// Whether a network that is there may be used for a plan.
+fn is_planned(plan: &NetworkPlan, found: &HashMap<String, String>) -> Result<(), EngineFault> {
+    let refused = |reason: String| Err(EngineFault { op: "create network", reason, retry: true });
+    if found.get(CLUSTER_ID) != plan.labels.get(CLUSTER_ID) {
+        return refused(format!(
+            "network {} exists and is not of this cluster; it is not touched: remove or rename it",
+            plan.name
+        ));
+    }
+    match &plan.bridge {
+        Some(bridge) if found.get(BridgePlan::REVISION_LABEL) != Some(&bridge.revision) => {
+            refused(format!("network {} exists with other options", plan.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn observed_network(network: Network) -> Option<ObservedNetwork> {
+    let configs = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    let subnet = match configs.as_slice() {
+        [only] => only.subnet.clone().unwrap_or_default(),
+        _ => String::new(),
+    };
+    let labels = network.labels.unwrap_or_default().into_iter().collect();
+    Some(ObservedNetwork { name: network.name?, labels, subnet })
 }

@@ -87,6 +87,7 @@ error_codes! {
     VolumeWaiting "volume_waiting" 503 1 true,
     SubnetPoolExhausted "subnet_pool_exhausted" 409 1 false,
     NetworkBlockFull "network_block_full" 409 1 true,
+    IsolationUnavailable "isolation_unavailable" 503 1 true,
     BindMountInvalid "bind_mount_invalid" 422 1 false,
     ImagePullFailed "image_pull_failed" 424 1 true,
     DockerError "docker_error" 502 1 true,

@@ -5,9 +5,11 @@ use crate::clock::START;
 use crate::queue::Micros;
 use jaco_model::InstanceId;
 use jaco_runtime_core::{
-    ContainerFacts, ContainerPlan, EngineEvent, EngineFault, Observation, ObservedVolume,
+    ContainerFacts, ContainerPlan, Endpoint, EngineEvent, EngineFault, NetworkPlan, Observation,
+    ObservedNetwork, ObservedVolume,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Whether it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub(crate) enum Mode {
 #[derive(Clone, Debug)]
 struct Container {
     facts: ContainerFacts,
-    networks: Vec<String>,
+    /// With the address that was asked for.
+    networks: Vec<(String, Option<Ipv4Addr>)>,
 }
 
 /// The engine of one host.
@@ -30,7 +33,7 @@ struct Container {
 pub(crate) struct Engine {
     pub(crate) mode: Mode,
     containers: BTreeMap<String, Container>,
-    networks: BTreeSet<String>,
+    networks: BTreeMap<String, ObservedNetwork>,
     volumes: BTreeMap<String, BTreeMap<String, String>>,
     made: u64,
 }
@@ -47,7 +50,7 @@ impl Engine {
         Engine {
             mode: Mode::Up,
             containers: BTreeMap::new(),
-            networks: BTreeSet::new(),
+            networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             made: 0,
         }
@@ -70,7 +73,7 @@ impl Engine {
         };
         Observation {
             containers: self.containers().cloned().collect(),
-            networks: self.networks.iter().cloned().collect(),
+            networks: self.networks.values().cloned().collect(),
             volumes: self.volumes.iter().map(volume).collect(),
         }
     }
@@ -83,8 +86,10 @@ impl Engine {
             }
             return Err(refusal("create", "the name is in use"));
         }
-        let networks: Vec<String> = plan.endpoints.iter().map(|e| e.network.clone()).collect();
-        if let Some(missing) = networks.iter().find(|name| !self.networks.contains(*name)) {
+        let endpoint = |e: &Endpoint| (e.network.clone(), e.address);
+        let networks: Vec<_> = plan.endpoints.iter().map(endpoint).collect();
+        let missing = networks.iter().find(|(name, _)| !self.networks.contains_key(name));
+        if let Some((missing, _)) = missing {
             return Err(refusal("create", &format!("network {missing} not found")));
         }
         self.made += 1;
@@ -94,6 +99,10 @@ impl Engine {
             instance: Some(plan.instance.clone()),
             spec_hash: hash,
             never_started: true,
+            fixed_addresses: networks
+                .iter()
+                .filter_map(|(name, address)| Some((name.clone(), (*address)?.to_string())))
+                .collect(),
             ..ContainerFacts::default()
         };
         self.containers.insert(id.clone(), Container { facts, networks });
@@ -112,7 +121,10 @@ impl Engine {
         facts.never_started = false;
         facts.exit_code = None;
         facts.started_at_ms = Some(START + now / 1_000);
-        let address = |name: &String| (name.clone(), format!("10.0.0.{}", made % 250 + 2));
+        let chosen = format!("10.0.0.{}", made % 250 + 2);
+        let address = |(name, asked): &(String, Option<Ipv4Addr>)| {
+            (name.clone(), asked.map_or_else(|| chosen.clone(), |asked| asked.to_string()))
+        };
         facts.addresses = networks.iter().map(address).collect();
         Ok(Some(EngineEvent::Started))
     }
@@ -142,8 +154,11 @@ impl Engine {
         }
     }
 
-    pub(crate) fn ensure_network(&mut self, name: String) {
-        self.networks.insert(name);
+    pub(crate) fn ensure_network(&mut self, plan: &NetworkPlan) {
+        let subnet = plan.bridge.as_ref().map(|bridge| bridge.subnet.to_string());
+        let (name, labels) = (plan.name.clone(), plan.labels.clone());
+        let subnet = subnet.unwrap_or_default();
+        self.networks.entry(name.clone()).or_insert(ObservedNetwork { name, labels, subnet });
     }
 
     pub(crate) fn ensure_volume(&mut self, name: String, labels: BTreeMap<String, String>) {
@@ -151,7 +166,7 @@ impl Engine {
     }
 
     pub(crate) fn remove_network(&mut self, name: &str) -> Outcome<()> {
-        if self.containers.values().any(|c| c.networks.iter().any(|n| n == name)) {
+        if self.containers.values().any(|c| c.networks.iter().any(|(n, _)| n == name)) {
             return Err(refusal("remove network", "it has active endpoints"));
         }
         self.networks.remove(name);

@@ -1,13 +1,15 @@
 //! What an instance does next by itself: one small function for each phase.
 
+use crate::address::Addresses;
+use crate::bridge::Terms;
 use crate::checks::Verdict;
 use crate::halt::{Halt, Why};
 use crate::orders::{Orders, Subject};
 use crate::peers::{Lodging, Peers};
-use crate::resources::{Availability, Resources};
+use crate::resources::Resources;
 use crate::restart::Sequel;
 use crate::task::{Phase, Task};
-use crate::{Effect, EngineFault, Host, PullFault, PullReason, Settings, plan};
+use crate::{Effect, EngineFault, Host, PullFault, PullReason, Settings};
 use jaco_kit_core::{Mono, Now, OpId};
 use jaco_model::spec::{NetworkMode, RestartCondition};
 use jaco_model::{ErrorCode, Fault, InstanceId, WallMs};
@@ -28,6 +30,13 @@ pub(crate) struct Cx<'a> {
     pub(crate) peers: &'a Peers,
     pub(crate) orders: &'a mut Orders,
     pub(crate) resources: &'a mut Resources,
+    pub(crate) addresses: &'a mut Addresses,
+    /// What new networks have in common.
+    pub(crate) terms: &'a Terms,
+    /// Engine names of networks that containers are in.
+    pub(crate) attached: &'a BTreeSet<String>,
+    /// Why no container may be made or started.
+    pub(crate) closed: Option<&'a Fault>,
     /// Names that containers without an owner still hold.
     pub(crate) taken: &'a BTreeSet<InstanceId>,
     /// How many replicas of a service may still be restarted for bad health; no entry, no limit.
@@ -134,59 +143,6 @@ impl Task {
         let message = "the registry did not deliver in time".to_owned();
         let fault = PullFault { reason: PullReason::Network, message, retry_after_ms: None };
         Some(self.pull_failed(&fault, cx.now))
-    }
-
-    fn while_preparing(&mut self, cx: &mut Cx<'_>) -> Option<Phase> {
-        let (spec, container) = (&self.record.spec, &self.service.container);
-        let cluster = &cx.host.cluster;
-        let mut found = Vec::new();
-        for plan in plan::networks(cluster, cx.state, &self.instance, spec, container) {
-            found.push(cx.resources.network(&plan, cx.orders));
-        }
-        for (_, plan) in plan::volumes(cluster, &self.instance, spec, container) {
-            found.push(cx.resources.volume(&plan, cx.orders));
-        }
-        let failed = found.iter().find_map(|availability| match availability {
-            Availability::Failed(fault) => Some(fault.clone()),
-            Availability::Ready | Availability::Pending => None,
-        });
-        if let Some(fault) = failed {
-            return Some(self.make_failed(&fault, cx.now));
-        }
-        let ready = found.iter().all(|availability| *availability == Availability::Ready);
-        if !ready || cx.orders.launches() >= cx.settings.starts {
-            return None;
-        }
-        let Ok((shared, runs)) = cx.peers.hosts(self) else { return Some(Phase::Idle) };
-        self.joined = runs;
-        let plan =
-            plan::container(cluster, cx.state, &self.instance, &self.record, &self.service, shared);
-        let op = cx.orders.issue(Subject::Launch(self.id().clone()), |op| Effect::Create {
-            op,
-            plan: Box::new(plan),
-        });
-        Some(Phase::Creating { op })
-    }
-
-    fn while_created(&mut self, cx: &mut Cx<'_>) -> Option<Phase> {
-        if cx.peers.lodging(self) == Lodging::HostReplaced {
-            return Some(Phase::Halting(Halt::new(Why::Recreate, cx.now.mono)));
-        }
-        if cx.orders.launches() >= cx.settings.starts {
-            return None;
-        }
-        // A guest starts in whatever run of its host there is now.
-        match cx.peers.hosts(self) {
-            Ok((_, runs)) => self.joined = runs,
-            Err(_) => return None,
-        }
-        let container = self.container.as_mut()?;
-        container.ended = None;
-        let id = container.id.clone();
-        let op = cx
-            .orders
-            .issue(Subject::Launch(self.id().clone()), |op| Effect::Start { op, container: id });
-        Some(Phase::Starting { op })
     }
 
     /// Asks what came of a start.

@@ -1,6 +1,8 @@
 //! [`RuntimeCore`]: takes inputs apart, lets every instance take its steps, and reports.
 
+use crate::address::Addresses;
 use crate::advance::Cx;
+use crate::bridge::Terms;
 use crate::node::Engine;
 use crate::orders::{Orders, Subject};
 use crate::orphans::Orphans;
@@ -13,14 +15,19 @@ use crate::{
     ContainerFacts, Effect, EngineEvent, Host, Input, Observation, Settings, brake, sweep,
 };
 use jaco_kit_core::{Core, Mono, Now, OpId};
-use jaco_model::InstanceId;
 use jaco_model::command::VolumeReport;
+use jaco_model::{ErrorCode, Fault, InstanceId, NodeId};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Rounds in which tasks may wait for each other within one step; the rest follows in the next.
 const ROUNDS: usize = 16;
+
+/// Largest packet of bridges, in bytes, until something else is said: what is left of Ethernet's
+/// 1500 in a tunnel.
+const MTU: u16 = 1420;
 
 /// Decides what the engine of one node must do so that its containers match the state.
 ///
@@ -50,6 +57,10 @@ pub struct RuntimeCore {
     sweep: bool,
     /// The state may be old.
     is_doubted: bool,
+    addresses: Addresses,
+    /// Whether the packet filter stands; `None` before anything was heard of it.
+    isolation: Option<Result<(), Fault>>,
+    mtu: u16,
     /// Volumes that the state does not show as they are.
     volumes: BTreeMap<String, VolumeReport>,
 }
@@ -72,14 +83,22 @@ impl RuntimeCore {
             served: None,
             sweep: false,
             is_doubted: false,
+            addresses: Addresses::default(),
+            isolation: None,
+            mtu: MTU,
             volumes: BTreeMap::new(),
         }
     }
 
     fn take(&mut self, now: Now, input: Input) {
         match input {
-            Input::StateChanged(state) => self.state_changed(state),
+            Input::StateChanged(state) => self.state_changed(now, state),
             Input::Doubted(is_doubted) => self.is_doubted = is_doubted,
+            Input::Isolation(result) => {
+                self.engine.set_unisolated(result.is_err());
+                self.isolation = Some(result);
+            }
+            Input::Mtu(mtu) => self.mtu = mtu,
             Input::EngineUp(facts) => {
                 self.lose_engine();
                 self.engine.up(now.mono, facts);
@@ -145,6 +164,7 @@ impl RuntimeCore {
     fn with_task(&mut self, now: Now, id: &InstanceId, take: impl FnOnce(&mut Task, &mut Cx<'_>)) {
         let Some(state) = self.state.clone() else { return };
         let peers = Peers::of(&self.tasks);
+        let (terms, closed) = (self.terms(), self.closed());
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.touched = self.count;
         let mut cx = Cx {
@@ -155,6 +175,10 @@ impl RuntimeCore {
             peers: &peers,
             orders: &mut self.orders,
             resources: &mut self.resources,
+            addresses: &mut self.addresses,
+            terms: &terms,
+            attached: &BTreeSet::new(),
+            closed: closed.as_ref(),
             taken: &BTreeSet::new(),
             brakes: &mut BTreeMap::new(),
         };
@@ -178,7 +202,10 @@ impl RuntimeCore {
     }
 
     /// Takes over what the state wants of this node.
-    fn state_changed(&mut self, state: Arc<State>) {
+    fn state_changed(&mut self, now: Now, state: Arc<State>) {
+        if self.state.is_none() {
+            self.addresses.rest(now.mono, reported_addresses(&state, &self.host.node));
+        }
         for task in self.tasks.values_mut() {
             task.listed = false;
         }
@@ -228,6 +255,8 @@ impl RuntimeCore {
                 Some(_) | None => strays.push(facts),
             }
         }
+        let strays_hold = strays.iter().flat_map(|facts| facts.all_addresses());
+        self.addresses.observe(strays_hold.collect());
         // Only what nobody touched since the question was asked can be compared with the answer.
         // For one that is unseen nothing was ordered yet, and a container that is there need not
         // be made.
@@ -269,6 +298,8 @@ impl RuntimeCore {
     /// Lets everything take the steps that are possible now.
     fn pump(&mut self, now: Now) -> Vec<Effect> {
         self.engine.begin(now.mono);
+        let held = self.tasks.values().flat_map(|task| task.holds.iter().copied());
+        self.addresses.settle(now.mono, held.collect());
         if let Some(state) = self.state.clone().filter(|_| self.is_member()) {
             self.engine.observe(now.mono, self.count, &mut self.orders);
             if self.engine.is_known() {
@@ -292,6 +323,9 @@ impl RuntimeCore {
         let peers = Peers::of(&self.tasks);
         let mut brakes = brake::allowances(&self.tasks, state, &self.host.node);
         let taken = self.orphans.names();
+        let (terms, closed) = (self.terms(), self.closed());
+        let attached = self.tasks.values().filter(|task| task.is_attached());
+        let attached = attached.flat_map(Task::resource_names).collect();
         let mut moved = false;
         for task in self.tasks.values_mut() {
             let mut cx = Cx {
@@ -302,6 +336,10 @@ impl RuntimeCore {
                 peers: &peers,
                 orders: &mut self.orders,
                 resources: &mut self.resources,
+                addresses: &mut self.addresses,
+                terms: &terms,
+                attached: &attached,
+                closed: closed.as_ref(),
                 taken: &taken,
                 brakes: &mut brakes,
             };
@@ -314,12 +352,42 @@ impl RuntimeCore {
         moved
     }
 
+    /// What networks made now have in common.
+    fn terms(&self) -> Terms {
+        Terms {
+            engine: self.engine.version().to_owned(),
+            mtu: self.mtu,
+            filtered: self.settings.needs_isolation,
+        }
+    }
+
+    /// Why no container may be made or started.
+    fn closed(&self) -> Option<Fault> {
+        let told = match &self.isolation {
+            None if self.settings.needs_isolation => None,
+            None | Some(Ok(())) => return None,
+            Some(Err(fault)) => Some(fault),
+        };
+        let message = "the packet filter of this node is not in place";
+        let fault = Fault::new(ErrorCode::IsolationUnavailable, message);
+        Some(match told {
+            None => fault,
+            Some(told) if told.code == ErrorCode::IsolationUnavailable => told.clone(),
+            Some(told) => fault.with("reason", &told.message),
+        })
+    }
+
     /// Removes networks and volumes that nobody needs any more.
     fn sweep(&mut self, state: &State) {
         if self.is_doubted || !std::mem::take(&mut self.sweep) || !self.orphans.is_empty() {
             return;
         }
-        let needed = sweep::needed_networks(&self.tasks, state);
+        let needed = sweep::needed_networks(
+            &self.tasks,
+            state,
+            &self.host.node,
+            &self.resources.planned_networks(),
+        );
         self.resources.drop_networks(&needed, &mut self.orders);
         for name in sweep::unwanted_volumes(&self.tasks, state, &self.host.node) {
             self.resources.drop_volume(&name, &mut self.orders);
@@ -345,6 +413,13 @@ impl RuntimeCore {
             self.engine.report(now.mono, node, &self.host, &self.settings, &mut self.orders);
         }
     }
+}
+
+/// The addresses that instances of a node were last said to have.
+fn reported_addresses(state: &State, node: &NodeId) -> impl Iterator<Item = Ipv4Addr> {
+    let all = state.instances_on(node).flat_map(|instance| instance.status.addresses.values());
+    let all: Vec<Ipv4Addr> = all.filter_map(|address| address.parse().ok()).collect();
+    all.into_iter()
 }
 
 impl Core for RuntimeCore {

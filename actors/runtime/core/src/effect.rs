@@ -1,11 +1,13 @@
 //! Everything the runtime core may ask of the outside.
 
+use ipnet::Ipv4Net;
 use jaco_kit_core::OpId;
 use jaco_model::command::Command;
 use jaco_model::entity::ImagePin;
 use jaco_model::spec::{DeploymentSpec, Hook, Mount, PortSpec, ProbeCheck, PullPolicy};
 use jaco_model::{InstanceId, Millis, ServiceName};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Orders to the engine, to the probes and to raft. Each ends in exactly one input with its `op`.
@@ -36,7 +38,8 @@ pub enum Effect {
         /// `os/arch[/variant]` wanted by the user.
         platform: Option<String>,
     },
-    /// Make a network unless it is there.
+    /// Make a network unless it is there. One of the same name that is not of this cluster, or
+    /// that has another bridge, is an error and stays as it is.
     EnsureNetwork {
         /// Returns as `Finished`.
         op: OpId,
@@ -134,8 +137,31 @@ pub struct NetworkPlan {
     pub name: String,
     /// Labels, ours and the user's.
     pub labels: BTreeMap<String, String>,
-    /// Neither a way out nor a way in.
+    /// The engine lets nothing out and nothing in.
     pub internal: bool,
+    /// What the address plan says of it; without that the engine chooses all by itself.
+    pub bridge: Option<BridgePlan>,
+}
+
+/// The linux bridge and the addresses of a network, and how the engine treats them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgePlan {
+    /// All addresses of the network on this node.
+    pub subnet: Ipv4Net,
+    /// The address of the bridge.
+    pub gateway: Ipv4Addr,
+    /// Options of the engine's driver, the name of the bridge among them.
+    pub options: BTreeMap<String, String>,
+    /// Digest of all that cannot be changed once the network is made; also the label
+    /// [`BridgePlan::REVISION_LABEL`].
+    pub revision: String,
+}
+
+impl BridgePlan {
+    /// The label that holds the digest.
+    pub const REVISION_LABEL: &str = "jaco.bridge_rev";
+    /// The label that holds the subnet.
+    pub const SUBNET_LABEL: &str = "jaco.subnet";
 }
 
 /// A volume to make, or to find when external.
@@ -176,6 +202,8 @@ pub struct ContainerPlan {
     pub ipc_of: Option<String>,
     /// Container whose PID namespace is shared.
     pub pid_of: Option<String>,
+    /// Text of the container's `/etc/resolv.conf`; the engine writes one without it.
+    pub resolv_conf: Option<String>,
     /// Ports that Docker publishes on this node.
     pub publish: Vec<PortSpec>,
 }
@@ -196,6 +224,8 @@ pub struct Endpoint {
     pub network: String,
     /// Names in this network.
     pub aliases: Vec<String>,
+    /// Its address there; without one the engine chooses.
+    pub address: Option<Ipv4Addr>,
     /// Fixed MAC address.
     pub mac_address: Option<String>,
     /// Highest decides the default gateway, on engines that know it.

@@ -4,7 +4,8 @@ use jaco_kit_core::OpId;
 use jaco_model::entity::{Capacity, Platform};
 use jaco_model::{Fault, InstanceId};
 use jaco_state::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Facts and outcomes from outside.
@@ -15,6 +16,11 @@ pub enum Input {
     /// Whether the states that follow may be older than what was acknowledged. Then nothing is
     /// removed for being unknown to them.
     Doubted(bool),
+    /// Whether the node's packet filter stands between deployments. While it does not, no
+    /// container is made or started; those that run stay.
+    Isolation(Result<(), Fault>),
+    /// Largest packet, in bytes, of the bridges that are made from now on.
+    Mtu(u16),
     /// A proposal of this core was applied, refused, or its fate is unknown.
     Proposed {
         /// Which one.
@@ -141,10 +147,21 @@ pub struct EngineFacts {
 pub struct Observation {
     /// Containers, running or not.
     pub containers: Vec<ContainerFacts>,
-    /// Networks by name.
-    pub networks: Vec<String>,
+    /// Networks.
+    pub networks: Vec<ObservedNetwork>,
     /// Volumes.
     pub volumes: Vec<ObservedVolume>,
+}
+
+/// A network with our labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedNetwork {
+    /// The engine's name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its subnet, as the engine writes it; empty when it has none or several.
+    pub subnet: String,
 }
 
 /// A volume with our labels.
@@ -183,8 +200,18 @@ pub struct ContainerFacts {
     pub failing_streak: u32,
     /// When its process started, milliseconds since the Unix epoch.
     pub started_at_ms: Option<u64>,
-    /// Address by the engine's network name.
+    /// Address by the engine's network name, while it runs.
     pub addresses: BTreeMap<String, String>,
+    /// Address that it was made with, by the engine's network name: it has it in every run.
+    pub fixed_addresses: BTreeMap<String, String>,
+}
+
+impl ContainerFacts {
+    /// The addresses that it has or will have when it runs again.
+    pub(crate) fn all_addresses(&self) -> BTreeSet<Ipv4Addr> {
+        let all = self.addresses.values().chain(self.fixed_addresses.values());
+        all.filter_map(|address| address.parse().ok()).collect()
+    }
 }
 
 /// The engine refused or did not answer.
@@ -196,6 +223,14 @@ pub struct EngineFault {
     pub reason: String,
     /// Whether trying again may help: `false` for a request the engine will always refuse.
     pub retry: bool,
+}
+
+impl EngineFault {
+    /// Whether somebody else has an address that was asked for (moby: `ipamapi.ErrIPAlreadyAllocated`).
+    pub(crate) fn is_address_conflict(&self) -> bool {
+        self.reason.to_ascii_lowercase().contains("address already in use")
+            && !self.reason.contains("bind")
+    }
 }
 
 /// A pull failed.

@@ -7,14 +7,17 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod adopt;
 mod advance;
 mod brake;
+mod bridge;
 mod checks;
 mod core;
 mod effect;
 mod halt;
 mod input;
+mod launch;
 mod node;
 mod orders;
 mod orphans;
@@ -22,6 +25,7 @@ mod outcome;
 mod peers;
 mod plan;
 mod report;
+mod resolver;
 mod resources;
 mod restart;
 mod settings;
@@ -29,9 +33,11 @@ mod sweep;
 mod task;
 
 pub use crate::core::RuntimeCore;
-pub use effect::{ContainerPlan, Effect, Endpoint, NetworkPlan, PlannedMount, VolumePlan};
+pub use effect::{
+    BridgePlan, ContainerPlan, Effect, Endpoint, NetworkPlan, PlannedMount, VolumePlan,
+};
 pub use input::{
     ContainerFacts, EngineEvent, EngineFacts, EngineFault, ExecOutcome, Health, Input, Observation,
-    ObservedVolume, PullFault, PullReason,
+    ObservedNetwork, ObservedVolume, PullFault, PullReason,
 };
 pub use settings::{Host, Settings};

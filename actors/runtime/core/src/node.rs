@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The condition of a node whose engine does not answer.
 const UNAVAILABLE: &str = "engine_unavailable";
 
+/// The condition of a node whose packet filter cannot be put in place.
+const UNISOLATED: &str = "isolation_unavailable";
+
 /// First and longest wait before a failed observation or report is repeated.
 const REPEAT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
@@ -25,6 +28,8 @@ pub(crate) struct Engine {
     /// Since when there was no sign of life; `None` while it answers.
     silent_since: Option<Mono>,
     retry: Backoff,
+    /// Whether the packet filter is known not to stand.
+    unisolated: bool,
     report: Option<OpId>,
     report_at: Mono,
     report_retry: Backoff,
@@ -40,6 +45,7 @@ impl Engine {
             observe_at: Mono(0),
             silent_since: Some(Mono(0)),
             retry: Backoff::new(REPEAT.0, REPEAT.1, seed),
+            unisolated: false,
             report: None,
             report_at: Mono(0),
             report_retry: Backoff::new(REPEAT.0, REPEAT.1, seed),
@@ -62,6 +68,16 @@ impl Engine {
         self.seen = false;
         self.asked = None;
         self.silent_since.get_or_insert(now);
+    }
+
+    /// Takes whether the packet filter is known not to stand.
+    pub(crate) fn set_unisolated(&mut self, unisolated: bool) {
+        self.unisolated = unisolated;
+    }
+
+    /// The engine's version; empty while it does not answer.
+    pub(crate) fn version(&self) -> &str {
+        self.facts.as_ref().map_or("", |facts| facts.version.as_str())
     }
 
     /// Whether orders make sense: it answers, and we know what it has.
@@ -164,7 +180,10 @@ impl Engine {
         facts.version.clone_from(&host.version);
         facts.reserved.clone_from(&host.reserved);
         facts.labels.clone_from(&host.labels);
-        facts.conditions.retain(|condition| condition != UNAVAILABLE);
+        facts.conditions.retain(|word| word != UNAVAILABLE && word != UNISOLATED);
+        if self.unisolated {
+            facts.conditions.push(UNISOLATED.to_owned());
+        }
         match &self.facts {
             _ if silent => {
                 facts.engine_version.clear();

@@ -2,6 +2,7 @@
 
 use crate::advance::{Cx, engine_fault};
 use crate::checks::Checks;
+use crate::halt::{Halt, Why};
 use crate::orders::Subject;
 use crate::restart::{Sequel, exit_fault};
 use crate::task::{Container, Phase, Task};
@@ -50,8 +51,16 @@ impl Task {
                     addresses: BTreeMap::new(),
                 });
                 self.tries.refusals = 0;
-                self.absolve(&[ErrorCode::DockerError, ErrorCode::SubnetPoolExhausted]);
+                self.absolve(&[
+                    ErrorCode::DockerError,
+                    ErrorCode::SubnetPoolExhausted,
+                    ErrorCode::NetworkBlockFull,
+                ]);
                 Phase::Created
+            }
+            Err(fault) if fault.is_address_conflict() => {
+                cx.addresses.rest(cx.now.mono, std::mem::take(&mut self.holds).into_iter());
+                Phase::Preparing
             }
             Err(fault) => {
                 // A network or volume may have been removed by hand.
@@ -105,6 +114,11 @@ impl Task {
     }
 
     fn start_refused(&mut self, fault: &EngineFault, cx: &mut Cx<'_>) -> Phase {
+        if fault.is_address_conflict() && !self.holds.is_empty() {
+            // Its addresses are part of the container: the next one gets others.
+            cx.addresses.rest(cx.now.mono, std::mem::take(&mut self.holds).into_iter());
+            return Phase::Halting(Halt::new(Why::Recreate, cx.now.mono));
+        }
         self.tries.refusals += 1;
         let told = engine_fault(fault);
         match self.sequel(UNSEEN_END, Duration::ZERO, told, cx.now, cx.settings) {

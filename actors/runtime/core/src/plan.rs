@@ -1,6 +1,7 @@
 //! From an instance and its revision to plans with every engine name resolved.
 
-use crate::{ContainerPlan, Endpoint, NetworkPlan, PlannedMount, VolumePlan};
+use crate::bridge::Terms;
+use crate::{BridgePlan, ContainerPlan, Endpoint, NetworkPlan, PlannedMount, VolumePlan};
 use jaco_model::entity::{ImagePin, Instance, RevisionRecord, Slot};
 use jaco_model::name;
 use jaco_model::spec::{
@@ -10,6 +11,7 @@ use jaco_model::spec::{
 use jaco_model::{ClusterId, DeploymentName};
 use jaco_state::State;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Containers whose namespaces a container shares, by engine id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,17 @@ pub(crate) struct Shared {
     pub(crate) pid: Option<String>,
 }
 
+/// What a container is made with besides its spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fittings {
+    /// Namespaces of others.
+    pub(crate) shared: Shared,
+    /// Its address by the engine's network name.
+    pub(crate) addresses: BTreeMap<String, Ipv4Addr>,
+    /// Its `/etc/resolv.conf`.
+    pub(crate) resolv_conf: Option<String>,
+}
+
 /// The container of an instance.
 pub(crate) fn container(
     cluster: &ClusterId,
@@ -29,9 +42,10 @@ pub(crate) fn container(
     instance: &Instance,
     record: &RevisionRecord,
     service: &ServiceSpec,
-    shared: Shared,
+    fittings: Fittings,
 ) -> ContainerPlan {
     let spec = &service.container;
+    let Fittings { shared, addresses, resolv_conf } = fittings;
     ContainerPlan {
         instance: instance.id.clone(),
         image: image_name(&instance.image),
@@ -39,30 +53,41 @@ pub(crate) fn container(
         service: instance.service.clone(),
         labels: container_labels(cluster, state, instance, spec),
         mounts: planned_mounts(instance, &record.spec, spec),
-        endpoints: endpoints(instance, &record.spec, spec),
+        endpoints: endpoints(instance, &record.spec, spec, &addresses),
         network_of: shared.network,
         ipc_of: shared.ipc,
         pid_of: shared.pid,
+        resolv_conf,
         publish: published(state, instance, service),
     }
 }
 
-/// The networks of an instance.
+/// The networks of an instance. One whose scope has no block here is left to the engine: it was
+/// placed before there was an address plan.
 pub(crate) fn networks(
     cluster: &ClusterId,
     state: &State,
     instance: &Instance,
     spec: &DeploymentSpec,
     container: &ContainerSpec,
+    terms: &Terms,
 ) -> Vec<NetworkPlan> {
     let plan = |key: &String| {
-        let (owner, key) = owner_of(&instance.deployment, key, spec);
+        let scope = spec.scope_of(key);
+        let owner = &scope.deployment;
         // An external network is made as its owner wants it, whoever comes first.
-        let owned = state.current(&owner).and_then(|record| record.spec.networks.get(&key));
-        let wanted = owned.or_else(|| spec.networks.get(&key)).cloned().unwrap_or_default();
+        let owned = state.current(owner).and_then(|record| record.spec.networks.get(scope.key()));
+        let wanted = owned.or_else(|| spec.networks.get(scope.key())).cloned().unwrap_or_default();
         let mut labels = wanted.labels;
-        labels.extend(own_labels(cluster, &owner, "jaco.network", &key));
-        NetworkPlan { name: name::network_name(&owner, &key), labels, internal: wanted.internal }
+        labels.extend(own_labels(cluster, owner, "jaco.network", scope.key()));
+        let settled = state.scope(&scope).zip(state.block(&scope, &instance.node));
+        let bridge = settled.map(|(record, block)| terms.bridge(record, block, wanted.internal));
+        if let Some(bridge) = &bridge {
+            labels.insert(BridgePlan::SUBNET_LABEL.to_owned(), bridge.subnet.to_string());
+            labels.insert(BridgePlan::REVISION_LABEL.to_owned(), bridge.revision.clone());
+        }
+        let internal = terms.closed_by_engine(wanted.internal);
+        NetworkPlan { name: scope.engine_name(), labels, internal, bridge }
     };
     attached(container).map(plan).collect()
 }
@@ -94,43 +119,14 @@ pub(crate) fn volumes(
 
 /// The engine's name of each network of an instance, by compose key.
 pub(crate) fn network_names(
-    instance: &Instance,
     spec: &DeploymentSpec,
     container: &ContainerSpec,
 ) -> BTreeMap<String, String> {
-    let named = |key: &String| (key.clone(), network_name(&instance.deployment, key, spec));
+    let named = |key: &String| (key.clone(), spec.scope_of(key).engine_name());
     attached(container).map(named).collect()
 }
 
-/// The engine's name of a network that a deployment calls `key`.
-pub(crate) fn network_name(
-    deployment: &DeploymentName,
-    key: &str,
-    spec: &DeploymentSpec,
-) -> String {
-    let (owner, key) = owner_of(deployment, key, spec);
-    name::network_name(&owner, &key)
-}
-
-/// The deployment that owns a network, and its key there.
-fn owner_of(
-    deployment: &DeploymentName,
-    key: &str,
-    spec: &DeploymentSpec,
-) -> (DeploymentName, String) {
-    let external = spec.networks.get(key).and_then(|network| network.external.as_deref());
-    let split = external.and_then(|name| match name.split_once('/') {
-        Some(pair) => Some(pair),
-        // A deployment's name may hold `_` too; the first one is right for all that have none.
-        None => name.strip_prefix("jaco_")?.split_once('_'),
-    });
-    match split {
-        Some((owner, key)) => (DeploymentName::new(owner), key.to_owned()),
-        None => (deployment.clone(), key.to_owned()),
-    }
-}
-
-fn attached(container: &ContainerSpec) -> impl Iterator<Item = &String> {
+pub(crate) fn attached(container: &ContainerSpec) -> impl Iterator<Item = &String> {
     let joins = container.network_mode == NetworkMode::Networks;
     container.networks.iter().filter(move |_| joins).map(|attachment| &attachment.network)
 }
@@ -231,6 +227,7 @@ fn endpoints(
     instance: &Instance,
     spec: &DeploymentSpec,
     container: &ContainerSpec,
+    addresses: &BTreeMap<String, Ipv4Addr>,
 ) -> Vec<Endpoint> {
     if container.network_mode != NetworkMode::Networks {
         return Vec::new();
@@ -241,8 +238,10 @@ fn endpoints(
         aliases.sort();
         aliases.dedup();
         let first = container.mac_address.clone().filter(|_| position == 0);
+        let network = spec.scope_of(&attachment.network).engine_name();
         Endpoint {
-            network: network_name(&instance.deployment, &attachment.network, spec),
+            address: addresses.get(&network).copied(),
+            network,
             aliases,
             mac_address: attachment.mac_address.clone().or(first),
             gw_priority: attachment.gw_priority,

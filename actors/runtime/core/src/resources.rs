@@ -1,26 +1,49 @@
 //! Networks and volumes of this node: made before the first container that needs them, once.
 
 use crate::orders::{Orders, Subject};
-use crate::{Effect, EngineFault, NetworkPlan, ObservedVolume, VolumePlan};
+use crate::{
+    BridgePlan, Effect, EngineFault, NetworkPlan, ObservedNetwork, ObservedVolume, VolumePlan,
+};
+use ipnet::Ipv4Net;
 use jaco_kit_core::OpId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the engine is known to have, by engine name.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
-    networks: BTreeMap<String, Standing>,
-    volumes: BTreeMap<String, Standing>,
+    networks: BTreeMap<String, Standing<Shape>>,
+    volumes: BTreeMap<String, Standing<()>>,
+}
+
+/// What of a network cannot be changed, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Shape {
+    subnet: Option<Ipv4Net>,
+    revision: Option<String>,
+}
+
+impl Shape {
+    fn planned(plan: &NetworkPlan) -> Shape {
+        let bridge = plan.bridge.as_ref();
+        let revision = bridge.map(|bridge| bridge.revision.clone());
+        Shape { subnet: bridge.map(|bridge| bridge.subnet), revision }
+    }
+
+    fn observed(seen: &ObservedNetwork) -> Shape {
+        let revision = seen.labels.get(BridgePlan::REVISION_LABEL).cloned();
+        Shape { subnet: seen.subnet.parse().ok(), revision }
+    }
 }
 
 /// Where one network or volume stands. One that is not listed does not exist as far as we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
-    Making(OpId),
-    Present,
+enum Standing<S> {
+    Making(OpId, S),
+    Present(S),
     Failed(EngineFault),
-    Removing(OpId),
+    Removing(OpId, S),
     /// It could not be removed, and nobody tries before the next look at the engine.
-    Stuck,
+    Stuck(S),
 }
 
 /// Whether something may be used.
@@ -42,43 +65,87 @@ impl Resources {
     }
 
     /// Takes what the engine has; what is being made or removed at the moment stays so.
-    pub(crate) fn observe(&mut self, networks: &[String], volumes: &[ObservedVolume]) {
-        let settled =
-            |standing: &Standing| matches!(standing, Standing::Making(_) | Standing::Removing(_));
-        self.networks.retain(|_, standing| settled(standing));
-        self.volumes.retain(|_, standing| settled(standing));
-        for name in networks {
-            self.networks.entry(name.clone()).or_insert(Standing::Present);
+    pub(crate) fn observe(&mut self, networks: &[ObservedNetwork], volumes: &[ObservedVolume]) {
+        self.networks.retain(|_, standing| standing.is_changing());
+        self.volumes.retain(|_, standing| standing.is_changing());
+        for seen in networks {
+            let present = Standing::Present(Shape::observed(seen));
+            self.networks.entry(seen.name.clone()).or_insert(present);
         }
         for volume in volumes {
-            self.volumes.entry(volume.name.clone()).or_insert(Standing::Present);
+            self.volumes.entry(volume.name.clone()).or_insert(Standing::Present(()));
         }
     }
 
     /// Forgets that these exist: a container could not be made with them.
     pub(crate) fn doubt<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
         for name in names {
-            for map in [&mut self.networks, &mut self.volumes] {
-                if map.get(name) == Some(&Standing::Present) {
-                    map.remove(name);
-                }
+            if matches!(self.networks.get(name), Some(Standing::Present(_))) {
+                self.networks.remove(name);
+            }
+            if matches!(self.volumes.get(name), Some(Standing::Present(()))) {
+                self.volumes.remove(name);
             }
         }
     }
 
-    /// Sees to a network.
-    pub(crate) fn network(&mut self, plan: &NetworkPlan, orders: &mut Orders) -> Availability {
-        ensure(&mut self.networks, &plan.name, || {
-            orders.issue(Subject::Network(plan.name.clone()), |op| Effect::EnsureNetwork {
-                op,
-                plan: plan.clone(),
-            })
+    /// Sees to a network. One with other options is made anew once nobody is in it; until then it
+    /// serves, unless its addresses are not those of the plan and `strict` forbids that.
+    pub(crate) fn network(
+        &mut self,
+        plan: &NetworkPlan,
+        attached: &BTreeSet<String>,
+        strict: bool,
+        orders: &mut Orders,
+    ) -> Availability {
+        let wanted = Shape::planned(plan);
+        let present = match self.networks.get(&plan.name) {
+            Some(Standing::Present(shape)) => Some((shape.clone(), true)),
+            Some(Standing::Stuck(shape)) => Some((shape.clone(), false)),
+            _ => None,
+        };
+        let subject = Subject::Network(plan.name.clone());
+        if let Some((shape, removable)) = present {
+            if wanted.revision.is_none() || shape.revision == wanted.revision {
+                return Availability::Ready;
+            }
+            if removable && !attached.contains(&plan.name) {
+                let name = plan.name.clone();
+                let op = orders.issue(subject, |op| Effect::RemoveNetwork { op, name });
+                self.networks.insert(plan.name.clone(), Standing::Removing(op, shape));
+                return Availability::Pending;
+            }
+            if strict && shape.subnet != wanted.subnet {
+                return Availability::Failed(outdated(&plan.name));
+            }
+            return Availability::Ready;
+        }
+        ensure(&mut self.networks, &plan.name, wanted, || {
+            orders.issue(subject, |op| Effect::EnsureNetwork { op, plan: plan.clone() })
         })
+    }
+
+    /// The addresses of a network that exists and whose addresses are known.
+    pub(crate) fn subnet(&self, name: &str) -> Option<Ipv4Net> {
+        match self.networks.get(name)? {
+            Standing::Present(shape) | Standing::Stuck(shape) => shape.subnet,
+            Standing::Making(..) | Standing::Failed(_) | Standing::Removing(..) => None,
+        }
+    }
+
+    /// Engine names of the networks that were made with a subnet of the address plan.
+    pub(crate) fn planned_networks(&self) -> BTreeSet<String> {
+        let is_planned = |standing: &Standing<Shape>| match standing {
+            Standing::Present(shape) | Standing::Stuck(shape) => shape.revision.is_some(),
+            Standing::Making(..) | Standing::Failed(_) | Standing::Removing(..) => false,
+        };
+        let planned = self.networks.iter().filter(|(_, standing)| is_planned(standing));
+        planned.map(|(name, _)| name.clone()).collect()
     }
 
     /// Sees to a volume.
     pub(crate) fn volume(&mut self, plan: &VolumePlan, orders: &mut Orders) -> Availability {
-        ensure(&mut self.volumes, &plan.name, || {
+        ensure(&mut self.volumes, &plan.name, (), || {
             orders.issue(Subject::Volume(plan.name.clone()), |op| Effect::EnsureVolume {
                 op,
                 plan: plan.clone(),
@@ -88,30 +155,32 @@ impl Resources {
 
     /// Whether a volume exists.
     pub(crate) fn has_volume(&self, name: &str) -> bool {
-        matches!(self.volumes.get(name), Some(Standing::Present | Standing::Stuck))
+        matches!(self.volumes.get(name), Some(Standing::Present(()) | Standing::Stuck(())))
     }
 
     /// Removes every network that is not needed any more. One that cannot be removed is tried
     /// again after the next look at the engine.
     pub(crate) fn drop_networks(&mut self, needed: &BTreeSet<String>, orders: &mut Orders) {
         for (name, standing) in &mut self.networks {
-            if *standing == Standing::Present && !needed.contains(name) {
-                *standing =
-                    Standing::Removing(orders.issue(Subject::Network(name.clone()), |op| {
-                        Effect::RemoveNetwork { op, name: name.clone() }
-                    }));
+            let Standing::Present(shape) = standing else { continue };
+            if !needed.contains(name) {
+                let shape = std::mem::take(shape);
+                let subject = Subject::Network(name.clone());
+                let op =
+                    orders.issue(subject, |op| Effect::RemoveNetwork { op, name: name.clone() });
+                *standing = Standing::Removing(op, shape);
             }
         }
     }
 
     /// Removes a volume unless that is under way or was tried just now.
     pub(crate) fn drop_volume(&mut self, name: &str, orders: &mut Orders) {
-        if self.volumes.get(name) == Some(&Standing::Present) {
+        if self.volumes.get(name) == Some(&Standing::Present(())) {
             let op = orders.issue(Subject::Volume(name.to_owned()), |op| Effect::RemoveVolume {
                 op,
                 name: name.to_owned(),
             });
-            self.volumes.insert(name.to_owned(), Standing::Removing(op));
+            self.volumes.insert(name.to_owned(), Standing::Removing(op, ()));
         }
     }
 
@@ -133,31 +202,60 @@ impl Resources {
 
 type Outcome = Result<(), EngineFault>;
 
-fn ensure(
-    map: &mut BTreeMap<String, Standing>,
+/// Why a container waits for a network that has to be replaced.
+fn outdated(name: &str) -> EngineFault {
+    EngineFault {
+        op: "create network",
+        reason: format!(
+            "network {name} was made with other addresses and is replaced once no container is \
+             in it"
+        ),
+        retry: true,
+    }
+}
+
+impl<S> Standing<S> {
+    fn is_changing(&self) -> bool {
+        matches!(self, Standing::Making(..) | Standing::Removing(..))
+    }
+}
+
+fn ensure<S>(
+    map: &mut BTreeMap<String, Standing<S>>,
     name: &str,
+    shape: S,
     make: impl FnOnce() -> OpId,
 ) -> Availability {
-    match map.get(name).cloned() {
+    match map.get(name) {
         None => {
-            map.insert(name.to_owned(), Standing::Making(make()));
+            map.insert(name.to_owned(), Standing::Making(make(), shape));
             Availability::Pending
         }
-        Some(Standing::Present | Standing::Stuck) => Availability::Ready,
-        Some(Standing::Making(_) | Standing::Removing(_)) => Availability::Pending,
+        Some(Standing::Present(_) | Standing::Stuck(_)) => Availability::Ready,
+        Some(Standing::Making(..) | Standing::Removing(..)) => Availability::Pending,
         Some(Standing::Failed(fault)) => {
+            let fault = fault.clone();
             map.remove(name);
             Availability::Failed(fault)
         }
     }
 }
 
-fn finished(map: &mut BTreeMap<String, Standing>, name: &str, op: OpId, result: Outcome) {
+fn finished<S: Clone>(
+    map: &mut BTreeMap<String, Standing<S>>,
+    name: &str,
+    op: OpId,
+    result: Outcome,
+) {
     let next = match (map.get(name), result) {
-        (Some(Standing::Making(of)), Ok(())) if *of == op => Some(Standing::Present),
-        (Some(Standing::Making(of)), Err(fault)) if *of == op => Some(Standing::Failed(fault)),
-        (Some(Standing::Removing(of)), Ok(())) if *of == op => None,
-        (Some(Standing::Removing(of)), Err(_)) if *of == op => Some(Standing::Stuck),
+        (Some(Standing::Making(of, shape)), Ok(())) if *of == op => {
+            Some(Standing::Present(shape.clone()))
+        }
+        (Some(Standing::Making(of, _)), Err(fault)) if *of == op => Some(Standing::Failed(fault)),
+        (Some(Standing::Removing(of, _)), Ok(())) if *of == op => None,
+        (Some(Standing::Removing(of, shape)), Err(_)) if *of == op => {
+            Some(Standing::Stuck(shape.clone()))
+        }
         _ => return,
     };
     match next {

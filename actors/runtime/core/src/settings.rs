@@ -51,6 +51,12 @@ pub struct Settings {
     pub retry: (Duration, Duration),
     /// How long a replica must be ready to be trusted again after failures.
     pub forgive: Duration,
+    /// Whether a packet filter of ours stands between deployments: containers wait for
+    /// [`crate::Input::Isolation`], and the engine need not keep anything apart. Without it the
+    /// engine does what it can.
+    pub needs_isolation: bool,
+    /// Whether gateways of networks answer questions for names: containers ask them.
+    pub has_dns: bool,
 }
 
 impl Default for Settings {
@@ -68,6 +74,8 @@ impl Default for Settings {
             patience: Duration::from_secs(30),
             retry: (Duration::from_secs(1), Duration::from_secs(300)),
             forgive: Duration::from_secs(600),
+            needs_isolation: false,
+            has_dns: false,
         }
     }
 }

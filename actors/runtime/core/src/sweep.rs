@@ -4,23 +4,30 @@ use crate::plan;
 use crate::resources::Resources;
 use crate::task::{Phase, Task};
 use jaco_model::command::VolumeReport;
+use jaco_model::entity::Scope;
 use jaco_model::{InstanceId, NodeId};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Engine names of the networks that an instance here uses or a deployment still declares.
+/// Engine names of the networks that an instance here uses, or a deployment still declares. One
+/// with a subnet of the address plan stays only as long as this node has that block.
 pub(crate) fn needed_networks(
     tasks: &BTreeMap<InstanceId, Task>,
     state: &State,
+    node: &NodeId,
+    planned: &BTreeSet<String>,
 ) -> BTreeSet<String> {
     let used = present(tasks).flat_map(Task::resource_names);
     let alive = state.deployments.values().filter(|deployment| deployment.deleting.is_none());
     let declared = alive.filter_map(|deployment| state.current(&deployment.name)).flat_map(|r| {
         let spec = r.spec.clone();
         let keys: Vec<String> = spec.networks.keys().cloned().collect();
-        keys.into_iter().map(move |key| plan::network_name(&spec.name, &key, &spec))
+        keys.into_iter().map(move |key| spec.scope_of(&key))
     });
-    used.chain(declared).collect()
+    let stays = |scope: &Scope| {
+        !planned.contains(&scope.engine_name()) || state.block(scope, node).is_some()
+    };
+    used.chain(declared.filter(stays).map(|scope| scope.engine_name())).collect()
 }
 
 /// Volumes that the user wants removed and no container here uses any more.

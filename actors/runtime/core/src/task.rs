@@ -8,7 +8,8 @@ use jaco_kit_core::{Mono, Now, OpId};
 use jaco_model::entity::{Desired, Instance, InstanceState, RevisionRecord};
 use jaco_model::spec::{Isolation, NetworkMode, ServiceSpec};
 use jaco_model::{ErrorCode, Fault, InstanceId, ServiceName, WallMs};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Where an instance stands on its node.
@@ -143,6 +144,9 @@ pub(crate) struct Task {
     pub(crate) container: Option<Container>,
     /// The container it had last: an observation from before its end may still show it.
     pub(crate) buried: Option<String>,
+    /// The addresses of its container, also of one that is being made, could not be made, or has
+    /// stopped.
+    pub(crate) holds: BTreeSet<Ipv4Addr>,
     /// The run of the container whose namespaces it joined: engine id and start.
     pub(crate) joined: Vec<(String, Option<u64>)>,
     pub(crate) checks: Checks,
@@ -175,6 +179,7 @@ impl Task {
             listed: true,
             container: None,
             buried: None,
+            holds: BTreeSet::new(),
             joined: Vec::new(),
             checks: Checks::default(),
             tries,
@@ -208,6 +213,7 @@ impl Task {
 
     /// Forgets its container, which does not exist any more.
     pub(crate) fn bury(&mut self) {
+        self.holds.clear();
         if let Some(container) = self.container.take() {
             self.buried = Some(container.id);
         }
@@ -229,7 +235,7 @@ impl Task {
     /// The engine's names of its networks and volumes.
     pub(crate) fn resource_names(&self) -> Vec<String> {
         let container = &self.service.container;
-        let networks = plan::network_names(&self.instance, &self.record.spec, container);
+        let networks = plan::network_names(&self.record.spec, container);
         let mounts = container
             .mounts
             .iter()
@@ -250,9 +256,10 @@ impl Task {
     /// Takes what the engine says about its container.
     pub(crate) fn learn(&mut self, facts: &ContainerFacts) {
         let container = &self.service.container;
-        let names = plan::network_names(&self.instance, &self.record.spec, container);
+        let names = plan::network_names(&self.record.spec, container);
         let address =
             |(key, name): (String, String)| Some((key, facts.addresses.get(&name)?.clone()));
+        self.holds = facts.all_addresses();
         let old = self.container.take();
         let mut addresses: BTreeMap<_, _> = names.into_iter().filter_map(address).collect();
         if !facts.running {

@@ -123,10 +123,25 @@ fn set_blkio(host: &mut HostConfig, blkio: &BlkioLimits) {
 fn set_security(host: &mut HostConfig, security: &Security) {
     host.privileged = Some(security.privileged);
     host.cap_add = unless_empty(&security.cap_add);
-    host.cap_drop = unless_empty(&security.cap_drop);
+    host.cap_drop = unless_empty(&dropped(security));
     host.security_opt = unless_empty(&security.security_opt);
     host.sysctls = (!security.sysctls.is_empty()).then(|| hash_map(&security.sysctls));
     host.cgroup_parent = security.cgroup_parent.clone();
+}
+
+/// What the user drops, and raw sockets: with them a container could speak in the name of its
+/// neighbours. Who asks for them, or for everything, gets them.
+fn dropped(security: &Security) -> Vec<String> {
+    let is_raw = |name: &String| {
+        let name = name.to_ascii_uppercase();
+        ["NET_RAW", "ALL"].contains(&name.strip_prefix("CAP_").unwrap_or(&name))
+    };
+    let mut dropped = security.cap_drop.clone();
+    let settled = security.cap_add.iter().chain(&dropped).any(is_raw);
+    if !settled && !security.privileged {
+        dropped.push("NET_RAW".to_owned());
+    }
+    dropped
 }
 
 fn set_namespaces(

@@ -8,7 +8,7 @@ mod mounts;
 mod network;
 
 use crate::engine::ApiVersion;
-use bollard::models::{ContainerCreateBody, EndpointSettings, HealthConfig};
+use bollard::models::{ContainerCreateBody, EndpointSettings, HealthConfig, Mount, MountType};
 use jaco_model::Millis;
 use jaco_model::spec::{ContainerSpec, Healthcheck, HealthcheckTest};
 use jaco_runtime_core::ContainerPlan;
@@ -59,6 +59,21 @@ pub struct CreateRequest {
     pub connect: Vec<(String, EndpointSettings)>,
     /// What the engine cannot honour, for people.
     pub warnings: Vec<String>,
+}
+
+impl CreateRequest {
+    /// Gives the container a file as its `/etc/resolv.conf`, which it cannot change.
+    pub fn mount_resolv_conf(&mut self, file: String) {
+        let mount = Mount {
+            typ: Some(MountType::BIND),
+            source: Some(file),
+            target: Some("/etc/resolv.conf".to_owned()),
+            read_only: Some(true),
+            ..Mount::default()
+        };
+        let host = self.body.host_config.get_or_insert_default();
+        host.mounts.get_or_insert_default().push(mount);
+    }
 }
 
 /// Collects warnings and knows the version.

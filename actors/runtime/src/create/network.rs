@@ -3,7 +3,9 @@
 use super::host::joined;
 use super::{Translation, Unsupported};
 use crate::engine::ApiVersion;
-use bollard::models::{EndpointSettings, NetworkingConfig, PortBinding, PortMap};
+use bollard::models::{
+    EndpointIpamConfig, EndpointSettings, NetworkingConfig, PortBinding, PortMap,
+};
 use jaco_model::spec::{ContainerSpec, NetworkMode, PortSpec, Protocol};
 use jaco_runtime_core::{ContainerPlan, Endpoint};
 
@@ -99,7 +101,12 @@ fn settings(
         Some(endpoint.gw_priority).filter(|p| *p != 0 && t.has(48, "networks.gw_priority"));
     let name = endpoint.interface_name.as_ref();
     let name = name.filter(|_| t.has(49, "networks.interface_name"));
+    let ipam_config = endpoint.address.map(|address| EndpointIpamConfig {
+        ipv4_address: Some(address.to_string()),
+        ..EndpointIpamConfig::default()
+    });
     EndpointSettings {
+        ipam_config,
         aliases: super::unless_empty(&endpoint.aliases),
         mac_address,
         gw_priority,

@@ -148,6 +148,7 @@ fn plan(container: ContainerSpec) -> ContainerPlan {
         network_of: None,
         ipc_of: None,
         pid_of: None,
+        resolv_conf: None,
         publish: Vec::new(),
     }
 }
@@ -278,6 +279,7 @@ fn full(minor: u16) -> ContainerPlan {
 fn endpoint(network: &str, mac_address: Option<String>) -> Endpoint {
     Endpoint {
         network: network.to_owned(),
+        address: mac_address.is_some().then(|| [10, 80, 32, 2].into()),
         aliases: texts(&["web", "www"]),
         gw_priority: i64::from(mac_address.is_some()),
         interface_name: mac_address.is_some().then(|| "back0".to_owned()),

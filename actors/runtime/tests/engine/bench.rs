@@ -37,7 +37,8 @@ impl Bench {
         let host = &lab.hosts()[0];
         host.import_probe(&probe_binary().unwrap(), IMAGE).unwrap();
         let (sender, inputs) = unbounded_channel();
-        let config = EngineConfig { docker_host: docker_host(host) };
+        let files = host.run_dir().join("files");
+        let config = EngineConfig { docker_host: docker_host(host), files };
         let driver = Driver::spawn(config, &ClusterId::new(CLUSTER), move |input| {
             // The receiver goes first when a test ends.
             let _gone = sender.send(input);
@@ -160,6 +161,8 @@ fn op_of(input: &Input) -> Option<OpId> {
         | Input::Finished { op, .. } => Some(*op),
         Input::StateChanged(_)
         | Input::Doubted(_)
+        | Input::Isolation(_)
+        | Input::Mtu(_)
         | Input::EngineUp(_)
         | Input::EngineDown { .. }
         | Input::Event { .. } => None,
@@ -209,6 +212,7 @@ pub(crate) fn plan(instance: &str, container: ContainerSpec) -> ContainerPlan {
         network_of: None,
         ipc_of: None,
         pid_of: None,
+        resolv_conf: None,
         publish: Vec::new(),
     }
 }

@@ -20,7 +20,7 @@ fn labels() -> BTreeMap<String, String> {
 }
 
 fn network(name: &str) -> NetworkPlan {
-    NetworkPlan { name: name.to_owned(), labels: labels(), internal: false }
+    NetworkPlan { name: name.to_owned(), labels: labels(), internal: false, bridge: None }
 }
 
 fn volume(driver_opts: &[(&str, &str)]) -> VolumePlan {
@@ -60,6 +60,7 @@ fn web() -> ContainerPlan {
     plan.endpoints = ["jaco_shop_front", "jaco_shop_back"]
         .map(|network| Endpoint {
             network: network.to_owned(),
+            address: None,
             aliases: texts(&["web"]),
             mac_address: None,
             gw_priority: 0,
@@ -126,7 +127,8 @@ async fn a_container_lives_from_create_to_remove() {
     assert!(taken.retry && taken.reason.contains("already in use"), "{taken:?}");
 
     let seen = observe(&mut bench).await;
-    assert_eq!(seen.networks, ["jaco_shop_back", "jaco_shop_front"]);
+    let networks: Vec<&str> = seen.networks.iter().map(|seen| seen.name.as_str()).collect();
+    assert_eq!(networks, ["jaco_shop_back", "jaco_shop_front"]);
     assert_eq!(seen.volumes.len(), 1);
     let [facts] = &seen.containers[..] else { panic!("{seen:?}") };
     assert_eq!(facts.instance, "shop-web-0.g1".parse().ok());

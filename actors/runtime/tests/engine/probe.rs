@@ -31,7 +31,10 @@ struct Prober {
 impl Prober {
     fn new() -> Prober {
         let (sender, inputs) = unbounded_channel();
-        let config = EngineConfig { docker_host: "unix:///nonexistent".to_owned() };
+        let config = EngineConfig {
+            docker_host: "unix:///nonexistent".to_owned(),
+            files: "/nonexistent".into(),
+        };
         let driver = Driver::spawn(config, &ClusterId::new(CLUSTER), move |input| {
             let _gone = sender.send(input);
         });
@@ -188,10 +191,11 @@ async fn a_container_is_probed_at_its_address() {
     let mut bench = Bench::up("runtime-probe").await;
     let name = "jaco_shop__default".to_owned();
     let labels = BTreeMap::from([("jaco.cluster_id".to_owned(), CLUSTER.to_owned())]);
-    let network = NetworkPlan { name: name.clone(), labels, internal: false };
+    let network = NetworkPlan { name: name.clone(), labels, internal: false, bridge: None };
     bench.finish(|op| Effect::EnsureNetwork { op, plan: network }).await.unwrap();
     let mut web = plan("shop-web-0.g1", ContainerSpec::default());
     web.endpoints = vec![Endpoint {
+        address: None,
         network: name.clone(),
         aliases: Vec::new(),
         mac_address: None,

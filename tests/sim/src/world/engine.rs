@@ -138,7 +138,7 @@ impl World {
                 engine.remove(container).map(|said| of(container, said))
             }
             Effect::EnsureNetwork { plan, .. } => {
-                engine.ensure_network(plan.name.clone());
+                engine.ensure_network(plan);
                 Ok(())
             }
             Effect::EnsureVolume { plan, .. } => {

@@ -4,9 +4,11 @@ use crate::fixture::{CLUSTER, START};
 use jaco_model::InstanceId;
 use jaco_model::spec::ServiceSpec;
 use jaco_runtime_core::{
-    ContainerFacts, ContainerPlan, EngineEvent, EngineFault, Health, Observation, ObservedVolume,
+    BridgePlan, ContainerFacts, ContainerPlan, Endpoint, EngineEvent, EngineFault, Health,
+    NetworkPlan, Observation, ObservedNetwork, ObservedVolume,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 /// One container.
 #[derive(Clone, Debug)]
@@ -15,14 +17,14 @@ pub(crate) struct FakeContainer {
     /// Whether it carries our cluster's id.
     pub(crate) ours: bool,
     has_check: bool,
-    networks: Vec<String>,
+    networks: Vec<(String, Option<Ipv4Addr>)>,
 }
 
 /// The engine; it does what it is told at once, the world adds time and faults.
 #[derive(Debug, Default)]
 pub(crate) struct FakeEngine {
     pub(crate) containers: BTreeMap<String, FakeContainer>,
-    pub(crate) networks: BTreeSet<String>,
+    pub(crate) networks: BTreeMap<String, ObservedNetwork>,
     pub(crate) volumes: BTreeMap<String, BTreeMap<String, String>>,
     next: u32,
 }
@@ -44,7 +46,7 @@ impl FakeEngine {
         };
         Observation {
             containers: ours.map(|container| container.facts.clone()).collect(),
-            networks: self.networks.iter().cloned().collect(),
+            networks: self.networks.values().cloned().collect(),
             volumes: self.volumes.iter().map(volume).collect(),
         }
     }
@@ -60,8 +62,10 @@ impl FakeEngine {
             }
             return Err(refusal("create", "the name is in use"));
         }
-        let networks: Vec<String> = plan.endpoints.iter().map(|e| e.network.clone()).collect();
-        if let Some(missing) = networks.iter().find(|name| !self.networks.contains(*name)) {
+        let endpoint = |e: &Endpoint| (e.network.clone(), e.address);
+        let networks: Vec<_> = plan.endpoints.iter().map(endpoint).collect();
+        let missing = networks.iter().find(|(name, _)| !self.networks.contains_key(name));
+        if let Some((missing, _)) = missing {
             return Err(refusal("create", &format!("network {missing} not found")));
         }
         let host = plan.network_of.as_ref();
@@ -71,6 +75,10 @@ impl FakeEngine {
         let service: &ServiceSpec = &plan.spec.services[&plan.service];
         let id = self.add(&plan.instance, &hash, true);
         let container = self.containers.get_mut(&id).expect("just made");
+        let fixed = |(name, asked): &(String, Option<Ipv4Addr>)| {
+            Some((name.clone(), (*asked)?.to_string()))
+        };
+        container.facts.fixed_addresses = networks.iter().filter_map(fixed).collect();
         container.networks = networks;
         container.has_check = service.container.healthcheck.is_some();
         Ok((id, Vec::new()))
@@ -94,6 +102,9 @@ impl FakeEngine {
 
     pub(crate) fn start(&mut self, id: &str, now: u64) -> Outcome<Option<EngineEvent>> {
         let next = self.next;
+        let others = self.containers.iter().filter(|(other, c)| *other != id && c.facts.running);
+        let others = others.flat_map(|(_, c)| c.facts.addresses.values().cloned());
+        let others: BTreeSet<String> = others.collect();
         let Some(container) = self.containers.get_mut(id) else {
             return Err(refusal("start", "no such container"));
         };
@@ -101,13 +112,19 @@ impl FakeEngine {
             return Ok(None);
         }
         let facts = &mut container.facts;
+        if facts.fixed_addresses.values().any(|address| others.contains(address)) {
+            return Err(refusal("start", "Address already in use"));
+        }
         facts.running = true;
         facts.never_started = false;
         facts.oom_killed = false;
         facts.exit_code = None;
         facts.started_at_ms = Some(START + now);
         facts.health = if container.has_check { Health::Starting } else { Health::None };
-        let address = |name: &String| (name.clone(), format!("10.0.0.{next}"));
+        let address = |(name, asked): &(String, Option<Ipv4Addr>)| {
+            let chosen = || format!("10.0.0.{next}");
+            (name.clone(), asked.map_or_else(chosen, |asked| asked.to_string()))
+        };
         facts.addresses = container.networks.iter().map(address).collect();
         Ok(Some(EngineEvent::Started))
     }
@@ -149,8 +166,24 @@ impl FakeEngine {
         }
     }
 
+    /// Makes a network, or refuses as the driver does.
+    pub(crate) fn ensure_network(&mut self, plan: &NetworkPlan) -> Outcome<()> {
+        let revision = plan.labels.get(BridgePlan::REVISION_LABEL);
+        if let Some(found) = self.networks.get(&plan.name) {
+            let same = found.labels.get(BridgePlan::REVISION_LABEL) == revision;
+            let ours = found.labels.get("jaco.cluster_id").is_some_and(|id| id == CLUSTER);
+            let fits = ours && (plan.bridge.is_none() || same);
+            return if fits { Ok(()) } else { Err(refusal("create network", "it exists")) };
+        }
+        let subnet = plan.bridge.as_ref().map(|bridge| bridge.subnet.to_string());
+        let (name, labels) = (plan.name.clone(), plan.labels.clone());
+        let subnet = subnet.unwrap_or_else(|| "10.0.0.0/24".to_owned());
+        self.networks.insert(name.clone(), ObservedNetwork { name, labels, subnet });
+        Ok(())
+    }
+
     pub(crate) fn remove_network(&mut self, name: &str) -> Outcome<()> {
-        if self.containers.values().any(|c| c.networks.iter().any(|n| n == name)) {
+        if self.containers.values().any(|c| c.networks.iter().any(|(n, _)| n == name)) {
             return Err(refusal("remove network", "it has active endpoints"));
         }
         self.networks.remove(name);

@@ -8,6 +8,7 @@ use jaco_model::command::{Command, RestartTarget, Step};
 use jaco_model::spec::ServiceSpec;
 use jaco_model::{DeploymentName, InstanceId, ReplicaId, Revision, name};
 use jaco_runtime_core::{EngineEvent, Health, Input, PullReason};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -204,7 +205,7 @@ impl Script {
         let containers: Vec<&String> = self.world.engine.containers.keys().collect();
         self.world.lines.push(format!(
             "containers {containers:?} networks {:?} volumes {:?}",
-            self.world.engine.networks,
+            self.world.engine.networks.keys().collect::<BTreeSet<_>>(),
             self.world.engine.volumes.keys().collect::<Vec<_>>()
         ));
     }

@@ -160,7 +160,7 @@ fn assert_matches(world: &World) {
     let ours = world.engine.containers.values().filter(|c| c.ours).count();
     assert_eq!(ours, world.state.instances.len(), "orphans are left");
     let network = name::network_name(&DeploymentName::from(DEPLOYMENT), "_default");
-    assert!(world.engine.networks.contains(&network));
+    assert!(world.engine.networks.contains_key(&network));
     assert_eq!(world.state.volumes.len(), world.engine.volumes.len());
 }
 

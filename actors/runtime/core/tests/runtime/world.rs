@@ -328,13 +328,10 @@ impl World {
             }
             Effect::EnsureNetwork { op, plan } => {
                 let refused = self.fails("network");
-                if !refused {
-                    self.engine.networks.insert(plan.name);
-                }
                 let result = if refused {
                     Err(refusal("create network", "all predefined address pools are in use"))
                 } else {
-                    Ok(())
+                    self.engine.ensure_network(&plan)
                 };
                 (op, result)
             }
