@@ -324,7 +324,9 @@ impl RuntimeCore {
         let mut brakes = brake::allowances(&self.tasks, state, &self.host.node);
         let taken = self.orphans.names();
         let (terms, closed) = (self.terms(), self.closed());
-        let attached = self.tasks.values().filter(|task| task.is_attached());
+        // In which networks a container without an owner is, nobody noted.
+        let has_strays = !self.orphans.is_empty();
+        let attached = self.tasks.values().filter(|task| has_strays || task.is_attached());
         let attached = attached.flat_map(Task::resource_names).collect();
         let mut moved = false;
         for task in self.tasks.values_mut() {

@@ -5,4 +5,5 @@
 mod bench;
 mod image;
 mod life;
+mod network;
 mod probe;

@@ -20,11 +20,20 @@ pub(crate) struct FakeContainer {
     networks: Vec<(String, Option<Ipv4Addr>)>,
 }
 
+impl FakeContainer {
+    /// Whether it is in a network.
+    pub(crate) fn is_in(&self, network: &str) -> bool {
+        self.networks.iter().any(|(name, _)| name == network)
+    }
+}
+
 /// The engine; it does what it is told at once, the world adds time and faults.
 #[derive(Debug, Default)]
 pub(crate) struct FakeEngine {
     pub(crate) containers: BTreeMap<String, FakeContainer>,
     pub(crate) networks: BTreeMap<String, ObservedNetwork>,
+    /// Options of networks.
+    pub(crate) options: BTreeMap<String, BTreeMap<String, String>>,
     pub(crate) volumes: BTreeMap<String, BTreeMap<String, String>>,
     next: u32,
 }
@@ -46,7 +55,12 @@ impl FakeEngine {
         };
         Observation {
             containers: ours.map(|container| container.facts.clone()).collect(),
-            networks: self.networks.values().cloned().collect(),
+            networks: self
+                .networks
+                .values()
+                .filter(|network| network.labels.contains_key("jaco.cluster_id"))
+                .cloned()
+                .collect(),
             volumes: self.volumes.iter().map(volume).collect(),
         }
     }
@@ -98,6 +112,15 @@ impl FakeEngine {
         let container = FakeContainer { facts, ours, has_check: false, networks: Vec::new() };
         self.containers.insert(id.clone(), container);
         id
+    }
+
+    /// Puts a foreign container with an address there.
+    pub(crate) fn squat(&mut self, address: &str) {
+        let instance = "other-web-0.g1".parse().expect("an instance");
+        let id = self.add(&instance, "", false);
+        let facts = &mut self.containers.get_mut(&id).expect("just made").facts;
+        facts.running = true;
+        facts.addresses.insert("theirs".to_owned(), address.to_owned());
     }
 
     pub(crate) fn start(&mut self, id: &str, now: u64) -> Outcome<Option<EngineEvent>> {
@@ -166,6 +189,17 @@ impl FakeEngine {
         }
     }
 
+    /// Puts a network there that nobody ordered: a foreign one, or one from before there was an
+    /// address plan.
+    pub(crate) fn put_network(&mut self, name: &str, words: &[&str]) {
+        let (name, mut labels) = (name.to_owned(), BTreeMap::new());
+        if words.contains(&"ours") {
+            labels.insert("jaco.cluster_id".to_owned(), CLUSTER.to_owned());
+        }
+        let subnet = "172.18.0.0/16".to_owned();
+        self.networks.insert(name.clone(), ObservedNetwork { name, labels, subnet });
+    }
+
     /// Makes a network, or refuses as the driver does.
     pub(crate) fn ensure_network(&mut self, plan: &NetworkPlan) -> Outcome<()> {
         let revision = plan.labels.get(BridgePlan::REVISION_LABEL);
@@ -177,13 +211,18 @@ impl FakeEngine {
         }
         let subnet = plan.bridge.as_ref().map(|bridge| bridge.subnet.to_string());
         let (name, labels) = (plan.name.clone(), plan.labels.clone());
+        let mut options = plan.bridge.as_ref().map(|b| b.options.clone()).unwrap_or_default();
+        if plan.internal {
+            options.insert("internal".to_owned(), "true".to_owned());
+        }
+        self.options.insert(name.clone(), options);
         let subnet = subnet.unwrap_or_else(|| "10.0.0.0/24".to_owned());
         self.networks.insert(name.clone(), ObservedNetwork { name, labels, subnet });
         Ok(())
     }
 
     pub(crate) fn remove_network(&mut self, name: &str) -> Outcome<()> {
-        if self.containers.values().any(|c| c.networks.iter().any(|(n, _)| n == name)) {
+        if self.containers.values().any(|c| c.is_in(name)) {
             return Err(refusal("remove network", "it has active endpoints"));
         }
         self.networks.remove(name);

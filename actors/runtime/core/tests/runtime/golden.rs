@@ -6,7 +6,7 @@ use crate::world::World;
 use jaco_kit_core::Core;
 use jaco_model::command::{Command, RestartTarget, Step};
 use jaco_model::spec::ServiceSpec;
-use jaco_model::{DeploymentName, InstanceId, ReplicaId, Revision, name};
+use jaco_model::{DeploymentName, ErrorCode, Fault, InstanceId, NodeId, ReplicaId, Revision, name};
 use jaco_runtime_core::{EngineEvent, Health, Input, PullReason};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -98,6 +98,26 @@ impl Script {
             ("engine", what) => self.engine(what),
             ("daemon", ["restart"]) => world.restart_core(),
             ("doubt", [word]) => world.tell(Input::Doubted(*word == "on")),
+            ("settings", words) => {
+                world.settings.needs_isolation = words.contains(&"isolation");
+                world.settings.has_dns = words.contains(&"dns");
+                world.restart_core();
+            }
+            ("isolation", ["ok"]) => world.tell(Input::Isolation(Ok(()))),
+            ("isolation", ["broken"]) => {
+                let fault = Fault::new(ErrorCode::IsolationUnavailable, "no nf_tables");
+                world.tell(Input::Isolation(Err(fault)));
+            }
+            ("release", []) => {
+                let (scope, block) =
+                    world.state.blocks_on(&NodeId::from(fixture::NODE)).next().expect("a block");
+                let (scope, node) = (scope.clone(), block.node.clone());
+                world.write(fixture::schedule(vec![Step::ReleaseBlock { scope, node }]));
+            }
+            ("mtu", [mtu]) => world.tell(Input::Mtu(mtu.parse().expect("bytes"))),
+            ("squat", [address]) => world.engine.squat(address),
+            ("network", [name, words @ ..]) => world.engine.put_network(name, words),
+            ("networks", []) => self.print_networks(),
             ("probes", [word]) => world.probes_pass = *word == "pass",
             ("fail", [op, times]) => {
                 world.failing.insert((*op).to_owned(), times.parse().expect("a number"));
@@ -188,6 +208,18 @@ impl Script {
             .find(|(service, index)| name::replica_id(&deployment, service, *index) == id.replica)
             .expect("a replica of a service");
         fixture::add(service.as_str(), index)
+    }
+
+    fn print_networks(&mut self) {
+        for network in self.world.engine.networks.values() {
+            let options = self.world.engine.options.get(&network.name);
+            let options = options.into_iter().flatten().map(|(key, value)| {
+                format!(" {}={value}", key.trim_start_matches("com.docker.network."))
+            });
+            let line =
+                format!("{} {}{}", network.name, network.subnet, options.collect::<String>());
+            self.world.lines.push(line);
+        }
     }
 
     fn print_state(&mut self) {

@@ -4,5 +4,6 @@ mod engine;
 mod fixture;
 mod golden;
 mod random;
+mod record;
 mod trace;
 mod world;

@@ -6,7 +6,7 @@ use crate::world::World;
 use jaco_model::command::{Command, RestartTarget, Step};
 use jaco_model::entity::{Desired, InstanceState, Replica};
 use jaco_model::{DeploymentName, Generation, InstanceId, ReplicaId, name};
-use jaco_runtime_core::EngineEvent;
+use jaco_runtime_core::{EngineEvent, Input};
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -77,7 +77,7 @@ fn decide(world: &mut World, dice: &Dice) {
 
 fn disturb(world: &mut World, dice: &Dice, web: &str, db: &str) {
     let victim = dice.instance(world);
-    match dice.throw(16) {
+    match dice.throw(18) {
         0 | 1 => decide(world, dice),
         2 => {
             let web = fixture::service(&format!("{web} env={}", dice.throw(5)));
@@ -93,6 +93,7 @@ fn disturb(world: &mut World, dice: &Dice, web: &str, db: &str) {
         5 | 6 => world.connect(),
         7 => world.restart_core(),
         8 => fail(world, dice),
+        16 | 17 => world.tell(Input::Mtu(1_280 + 20 * dice.throw(3) as u16)),
         9 => {
             let stray =
                 InstanceId { replica: ReplicaId::from("gone-web-0"), generation: Generation(1) };

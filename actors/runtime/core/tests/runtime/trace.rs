@@ -1,7 +1,7 @@
 //! One line for each order, for people.
 
 use jaco_model::command::{Command, InstanceReport};
-use jaco_runtime_core::Effect;
+use jaco_runtime_core::{ContainerPlan, Effect};
 
 /// Lines that say what was ordered and when; none for looks at the engine.
 pub(crate) fn effect(now: u64, effect: &Effect) -> Vec<String> {
@@ -12,8 +12,10 @@ pub(crate) fn effect(now: u64, effect: &Effect) -> Vec<String> {
         Effect::EnsureNetwork { plan, .. } => format!("ensure network {}", plan.name),
         Effect::EnsureVolume { plan, .. } => format!("ensure volume {}", plan.name),
         Effect::Create { plan, .. } => match &plan.network_of {
-            Some(host) => format!("create {} in network of {host}", plan.instance),
-            None => format!("create {}", plan.instance),
+            Some(host) => {
+                format!("create {} in network of {host}{}", plan.instance, placed(plan))
+            }
+            None => format!("create {}{}", plan.instance, placed(plan)),
         },
         Effect::Start { container, .. } => format!("start {container}"),
         Effect::Stop { container, grace, .. } => format!("stop {container} grace {grace}"),
@@ -27,6 +29,16 @@ pub(crate) fn effect(now: u64, effect: &Effect) -> Vec<String> {
         Effect::RemoveVolume { name, .. } => format!("remove volume {name}"),
     };
     vec![stamped(now, &text)]
+}
+
+/// Where a container is to be, as far as the core decides that.
+fn placed(plan: &ContainerPlan) -> String {
+    let addresses = plan.endpoints.iter().filter_map(|endpoint| endpoint.address);
+    let mut text: String = addresses.map(|address| format!(" at {address}")).collect();
+    if let Some(file) = &plan.resolv_conf {
+        text.push_str(&format!(" resolv.conf {file:?}"));
+    }
+    text
 }
 
 fn command_lines(now: u64, command: &Command) -> Vec<String> {

@@ -3,6 +3,7 @@
 
 use crate::engine::{FakeEngine, refusal};
 use crate::fixture::{self, CLUSTER, NODE, START};
+use crate::record::Record;
 use crate::trace;
 use jaco_kit_core::{Core, Mono, Now, OpId, Wall};
 use jaco_model::command::{Command, Envelope};
@@ -33,6 +34,9 @@ pub(crate) type Latency = Box<dyn FnMut() -> u64>;
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) core: RuntimeCore,
+    /// Of the next core.
+    pub(crate) settings: Settings,
+    record: Record,
     pub(crate) state: State,
     pub(crate) engine: FakeEngine,
     pub(crate) engine_up: bool,
@@ -57,7 +61,7 @@ pub(crate) struct World {
     requests: u128,
 }
 
-fn new_core(seed: u64) -> RuntimeCore {
+fn new_core(settings: &Settings, seed: u64) -> RuntimeCore {
     let host = Host {
         node: NodeId::from(NODE),
         cluster: ClusterId::from(CLUSTER),
@@ -67,7 +71,7 @@ fn new_core(seed: u64) -> RuntimeCore {
         reserved: Capacity::default(),
         labels: BTreeMap::new(),
     };
-    RuntimeCore::new(host, Settings::default(), seed)
+    RuntimeCore::new(host, settings.clone(), seed)
 }
 
 fn facts() -> EngineFacts {
@@ -85,7 +89,9 @@ impl World {
     pub(crate) fn new(latency: Latency) -> World {
         let mut world = World {
             now: 1_000,
-            core: new_core(7),
+            core: new_core(&Settings::default(), 7),
+            settings: Settings::default(),
+            record: Record::default(),
             state: State::default(),
             engine: FakeEngine::default(),
             engine_up: false,
@@ -154,6 +160,7 @@ impl World {
             }
             _ => {}
         }
+        self.record.update(self.now, &self.engine, &self.told);
         let effects = self.core.step(self.clock(), input);
         self.carry_out(effects);
     }
@@ -232,6 +239,12 @@ impl World {
             Effect::Propose { .. } => self.proposals += 1,
             Effect::Create { op, plan } => {
                 self.creations.insert(*op);
+                let others = self.queue.values().filter(|(life, _)| *life == self.life);
+                let others = others.filter_map(|(_, coming)| match coming {
+                    Coming::Done(Effect::Create { plan, .. }) => Some(plan.as_ref()),
+                    _ => None,
+                });
+                self.record.judge_addresses(self.now, &self.engine, plan, others);
                 if let Some(id) = self.engine.by_instance(&plan.instance) {
                     assert!(!self.told.contains(&id), "{} has {id} already", plan.instance);
                 }
@@ -245,6 +258,10 @@ impl World {
                 let run = wanted.is_some_and(|of| of.desired == Desired::Run);
                 let stops = matches!(effect, Effect::Stop { .. });
                 assert!(!(run && stops) || self.may_stop, "{instance:?} is stopped for no reason");
+            }
+            Effect::RemoveNetwork { name, .. } => {
+                let mut told = self.told.iter().filter_map(|id| self.engine.containers.get(id));
+                assert!(!told.any(|c| c.is_in(name)), "{name} is removed with somebody in it");
             }
             Effect::Start { container, .. } | Effect::Exec { container, .. } => {
                 let held = self.engine.containers.get(container);
@@ -412,7 +429,8 @@ impl World {
     /// The daemon is killed and started again; what it had ordered goes on.
     pub(crate) fn restart_core(&mut self) {
         self.life += 1;
-        self.core = new_core(7 + self.life);
+        self.core = new_core(&self.settings, 7 + self.life);
+        self.record = Record::default();
         self.told.clear();
         self.creations.clear();
         let state = Arc::new(self.state.clone());
