@@ -110,7 +110,9 @@ fn check_hand_over<S: Storage>(message: &Message, raft: &Raft<S>) -> Result<(), 
     if message.term < raft.term {
         return Ok(());
     }
-    if message.from != raft.leader_id || message.term != raft.term {
+    // A member that began an election or started anew knows its term, and no more who leads it.
+    let may_lead = raft.leader_id == raft::INVALID_ID || raft.leader_id == message.from;
+    if !may_lead || message.term != raft.term {
         return Err("hands over leadership without having it");
     }
     // It would win at once, with entries that are not durable.

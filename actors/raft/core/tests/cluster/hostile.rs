@@ -402,6 +402,44 @@ fn a_vote_before_the_question_does_not_count() {
 }
 
 #[test]
+fn who_does_not_know_the_leader_does_not_accuse_it_of_a_hand_over() {
+    let (mut cluster, id) = raise(Victim::PreCandidate);
+    let leader = cluster.leader().expect("a leader that goes on");
+    let node = cluster.node(id);
+    let status = node.core.status();
+    assert_eq!((status.role, status.leader), (Role::PreCandidate, None));
+    let hand_over = message(MessageType::MsgTimeoutNow, leader, node, status.term);
+    cluster.step(id, Input::PeerMessage(Box::new(hand_over.clone())));
+    assert_eq!(cluster.node(id).violations, [""; 0]);
+    assert_eq!(cluster.node(id).core.status().role, Role::PreCandidate, "it has begun already");
+
+    cluster.node(id).finish_write();
+    cluster.restart(id, true);
+    let status = cluster.node(id).core.status();
+    assert_eq!((status.role, status.leader), (Role::Follower, None));
+    cluster.step(id, Input::PeerMessage(Box::new(hand_over)));
+    assert_eq!(cluster.node(id).violations, [""; 0]);
+    assert_eq!(cluster.node(id).core.status().role, Role::Candidate);
+}
+
+#[test]
+fn only_the_leader_of_the_term_hands_over_leadership() {
+    let (mut cluster, id) = raise(Victim::Follower);
+    let leader = cluster.leader().expect("a leader");
+    let node = cluster.node(id);
+    let term = node.core.status().term;
+    for (from, term) in [(6 - leader - id, term), (leader, term + 1)] {
+        let hand_over = message(MessageType::MsgTimeoutNow, from, cluster.node(id), term);
+        cluster.step(id, Input::PeerMessage(Box::new(hand_over)));
+        assert_eq!(
+            cluster.node(id).violations.pop(),
+            Some("hands over leadership without having it")
+        );
+        assert_eq!(cluster.node(id).core.status().role, Role::Follower);
+    }
+}
+
+#[test]
 fn the_only_voter_is_not_handed_a_leadership_that_it_would_win_at_once() {
     let (mut cluster, id) = raise(Victim::SoleVoter);
     let node = cluster.node(id);
