@@ -86,10 +86,10 @@ impl World {
 
     pub(crate) fn send_ask(&mut self, attempt: Attempt) {
         let Some(ask) = self.asks.current(attempt) else { return };
-        let (pin, what) = (ask.pin, ask.what.clone());
+        let (owner, pin, what) = (ask.owner, ask.pin, ask.what.clone());
         let host = pin.or_else(|| match what {
             What::Join { .. } | What::Rejoin { .. } => self.supposed_leader(),
-            What::Command(_) | What::Read(_) => self.some_member(),
+            What::Command(_) | What::Read(_) => self.home(owner).or_else(|| self.some_member()),
         });
         let timer = self.after(PATIENCE, Event::AskExpires(attempt));
         if let Some(ask) = self.asks.current(attempt) {
@@ -99,6 +99,14 @@ impl World {
             let delay = self.random.between(100, 3 * MILLI);
             self.after(delay, Event::AskArrives { attempt, host });
         }
+    }
+
+    /// The host that a client asks most of the time.
+    fn home(&mut self, owner: Owner) -> Option<HostId> {
+        let Owner::Client(client) = owner else { return None };
+        let home = HostId(client % self.hosts.len());
+        let is_usual = self.random.chance(700);
+        (is_usual && self.host(home).standing == Standing::Member).then_some(home)
     }
 
     fn some_member(&mut self) -> Option<HostId> {

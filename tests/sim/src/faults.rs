@@ -2,7 +2,7 @@
 
 use crate::check::table;
 use crate::event::{Event, HostId, Recovery};
-use crate::host::Standing;
+use crate::host::{Host, Standing};
 use crate::phase::Phase;
 use crate::plan::{FAULTS, Fault};
 use crate::queue::{MILLI, SECOND};
@@ -35,7 +35,15 @@ impl World {
         }
     }
 
+    /// A member; often the leader, where most is at stake.
     fn victim(&mut self) -> Option<HostId> {
+        let leads = |host: &&Host| {
+            host.running().is_some_and(|process| process.leader.as_ref() == Some(&process.me))
+        };
+        let leader = self.hosts.iter().find(leads).map(|host| host.id);
+        if leader.is_some() && self.random.chance(350) {
+            return leader;
+        }
         let members = self.hosts.iter().filter(|host| host.standing == Standing::Member);
         let members: Vec<HostId> = members.map(|host| host.id).collect();
         self.random.pick(&members)

@@ -136,6 +136,8 @@ pub(crate) struct Plan {
     /// How long a batch takes.
     pub(crate) disk: (Micros, Micros),
     pub(crate) clients: usize,
+    /// Whether every second client only reads, all the time.
+    pub(crate) has_readers: bool,
     /// Pause of a client between two requests.
     pub(crate) think: (Micros, Micros),
     pub(crate) snapshots: SnapshotPolicy,
@@ -171,6 +173,7 @@ impl Plan {
             weather: Weather::draw(random),
             disk: [(100, MILLI), (500, 12 * MILLI), (MILLI, 60 * MILLI)]
                 [random.weighted(&[2, 2, 1])],
+            has_readers: random.chance(500),
             clients: [1, 2, 3, 5][random.weighted(&[1, 2, 3, 1])],
             think: [(MILLI, 50 * MILLI), (50 * MILLI, 800 * MILLI)][random.weighted(&[1, 3])],
             snapshots: SnapshotPolicy {

@@ -51,7 +51,9 @@ impl World {
         }
         let random = &mut self.clients.random;
         let register = DeploymentName::from(random.pick(&REGISTERS).unwrap_or(CHURN));
-        let what = match random.weighted(&[40, 40, 20]) {
+        let kinds =
+            if self.plan.has_readers && is_reader(client) { [1, 0, 0] } else { [40, 40, 20] };
+        let what = match random.weighted(&kinds) {
             0 => What::Read(register),
             1 => What::Command(self.write(client, register)),
             _ => What::Command(self.churn()),
@@ -140,8 +142,17 @@ impl World {
     }
 
     fn think(&mut self, client: usize) {
-        let (low, high) = self.plan.think;
+        let (low, high) = if self.plan.has_readers && is_reader(client) {
+            (MILLI, 60 * MILLI)
+        } else {
+            self.plan.think
+        };
         let pause = self.clients.random.between(low, high).max(MILLI / 2);
         self.after(pause, Event::Client(client));
     }
+}
+
+/// Whether a client is one of those that only read, where there are such.
+fn is_reader(client: usize) -> bool {
+    client % 2 == 1
 }

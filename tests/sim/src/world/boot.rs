@@ -178,11 +178,16 @@ impl World {
             return;
         }
         this.paused_until = None;
-        // What waited comes first, in its order, and before anything new.
+        // What waited comes first, in its order, and before anything new. Requests of clients come
+        // in on another way than messages of peers: they may overtake them.
         let parked = std::mem::take(&mut this.parked);
         let count = parked.len();
+        let overtakes = self.random.chance(500);
+        let (first, second): (Vec<Event>, Vec<Event>) = parked
+            .into_iter()
+            .partition(|event| overtakes && matches!(event, Event::AskArrives { .. }));
         self.trace.note(now, &[11, host.number()], || format!("{host} goes on, {count} wait"));
-        for event in parked {
+        for event in first.into_iter().chain(second) {
             self.queue.push(now, event);
         }
         self.work(host);
