@@ -133,6 +133,11 @@ mod tests {
         let plan = bridge("29.0.0", 1420, false);
         assert!(!plan.options.contains_key(gateway_mode), "without a filter the engine protects");
         assert_eq!(plan.gateway.to_string(), "10.81.0.65");
+        for (filtered, closed) in [(false, true), (true, false)] {
+            let terms = Terms { engine: String::new(), mtu: 1420, filtered };
+            assert_eq!(terms.closed_by_engine(true), closed);
+            assert!(!terms.closed_by_engine(false));
+        }
     }
 
     #[test]

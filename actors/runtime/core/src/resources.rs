@@ -263,3 +263,102 @@ fn finished<S: Clone>(
         None => map.remove(name),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "jaco_shop_front";
+
+    fn plan(subnet: &str, revision: &str) -> NetworkPlan {
+        let subnet: Ipv4Net = subnet.parse().unwrap();
+        let (gateway, options) = (subnet.network(), BTreeMap::new());
+        let revision = revision.to_owned();
+        let bridge = Some(BridgePlan { subnet, gateway, options, revision });
+        let (name, labels) = (NAME.to_owned(), BTreeMap::new());
+        NetworkPlan { name, labels, internal: false, bridge }
+    }
+
+    /// What the engine has.
+    fn seen(subnet: &str, revision: Option<&str>) -> Resources {
+        let label = |text: &str| (BridgePlan::REVISION_LABEL.to_owned(), text.to_owned());
+        let labels = revision.map(label).into_iter().collect();
+        let (name, subnet) = (NAME.to_owned(), subnet.to_owned());
+        let mut resources = Resources::default();
+        resources.observe(&[ObservedNetwork { name, labels, subnet }], &[]);
+        resources
+    }
+
+    /// The answer, and the order if one was given.
+    fn ask(
+        resources: &mut Resources,
+        plan: &NetworkPlan,
+        is_attached: bool,
+        strict: bool,
+    ) -> (Availability, Option<Effect>) {
+        let attached = is_attached.then(|| NAME.to_owned()).into_iter().collect();
+        let mut orders = Orders::default();
+        let answer = resources.network(plan, &attached, strict, &mut orders);
+        (answer, orders.take().pop())
+    }
+
+    fn is_refused(answer: &(Availability, Option<Effect>)) -> bool {
+        matches!(answer, (Availability::Failed(fault), None) if fault.reason.contains(NAME))
+    }
+
+    #[test]
+    fn a_network_as_planned_or_without_a_plan_is_used() {
+        let planned = plan("10.80.32.0/26", "r1");
+        let mut resources = seen("10.80.32.0/26", Some("r1"));
+        let answer = ask(&mut resources, &planned, false, true);
+        assert!(matches!(answer, (Availability::Ready, None)), "{answer:?}");
+        let unplanned = NetworkPlan { bridge: None, ..planned };
+        let answer = ask(&mut seen("172.18.0.0/16", None), &unplanned, false, true);
+        assert!(matches!(answer, (Availability::Ready, None)), "{answer:?}");
+    }
+
+    #[test]
+    fn an_old_network_is_replaced_when_nobody_is_in_it() {
+        for (subnet, revision) in [("10.80.32.0/26", Some("r0")), ("172.18.0.0/16", None)] {
+            let planned = plan("10.80.32.0/26", "r1");
+            let mut resources = seen(subnet, revision);
+            let answer = ask(&mut resources, &planned, false, true);
+            let (Availability::Pending, Some(Effect::RemoveNetwork { op, .. })) = answer else {
+                panic!("{answer:?}")
+            };
+            resources.network_finished(NAME, op, Ok(()));
+            let answer = ask(&mut resources, &planned, false, true);
+            let (Availability::Pending, Some(Effect::EnsureNetwork { op, .. })) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(resources.subnet(NAME), None);
+            resources.network_finished(NAME, op, Ok(()));
+            assert_eq!(resources.subnet(NAME), planned.bridge.as_ref().map(|b| b.subnet));
+            let answer = ask(&mut resources, &planned, false, true);
+            assert!(matches!(answer, (Availability::Ready, None)), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_network_with_somebody_in_it_serves_unless_its_addresses_are_wrong() {
+        let planned = plan("10.80.32.0/26", "r1");
+        let answer = ask(&mut seen("10.80.32.0/26", Some("r0")), &planned, true, true);
+        assert!(matches!(answer, (Availability::Ready, None)), "{answer:?}");
+        let answer = ask(&mut seen("172.18.0.0/16", None), &planned, true, false);
+        assert!(matches!(answer, (Availability::Ready, None)), "{answer:?}");
+        assert!(is_refused(&ask(&mut seen("172.18.0.0/16", None), &planned, true, true)));
+    }
+
+    #[test]
+    fn one_that_somebody_else_is_in_is_left_until_the_next_look() {
+        let planned = plan("10.80.32.0/26", "r1");
+        let mut resources = seen("172.18.0.0/16", None);
+        let answer = ask(&mut resources, &planned, false, true);
+        let (_, Some(Effect::RemoveNetwork { op, .. })) = answer else { panic!("{answer:?}") };
+        let (op_name, reason) = ("remove network", "active endpoints".to_owned());
+        let fault = EngineFault { op: op_name, reason, retry: true };
+        resources.network_finished(NAME, op, Err(fault));
+        assert!(is_refused(&ask(&mut resources, &planned, false, true)));
+        assert!(matches!(ask(&mut resources, &planned, false, false), (Availability::Ready, None)));
+    }
+}

@@ -11,6 +11,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 #[test]
+fn raw_sockets_are_for_those_who_ask() {
+    let asked = |add: &[&str], drop: &[&str], privileged| {
+        let security = Security {
+            cap_add: texts(add),
+            cap_drop: texts(drop),
+            privileged,
+            ..Security::default()
+        };
+        let spec = ContainerSpec { security, ..ContainerSpec::default() };
+        let request = create_request(&plan(spec), ApiVersion::OLDEST, &ImageDefaults::default());
+        request.unwrap().body.host_config.unwrap().cap_drop.unwrap_or_default()
+    };
+    assert_eq!(asked(&[], &[], false), ["NET_RAW"]);
+    assert_eq!(asked(&["NET_ADMIN"], &["CHOWN"], false), ["CHOWN", "NET_RAW"]);
+    assert_eq!(asked(&[], &["cap_net_raw"], false), ["cap_net_raw"]);
+    assert_eq!(asked(&[], &["ALL"], false), ["ALL"]);
+    for add in ["NET_RAW", "CAP_NET_RAW", "net_raw", "ALL"] {
+        assert!(asked(&[add], &[], false).is_empty(), "{add}");
+    }
+    assert!(asked(&[], &[], true).is_empty());
+}
+
+#[test]
 fn requests_match_their_goldens() {
     for minor in [41, 44, 49] {
         check(&format!("full-v1.{minor}"), &full(minor), minor);

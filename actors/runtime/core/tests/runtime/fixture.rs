@@ -102,6 +102,12 @@ fn adjust(spec: &mut ServiceSpec, key: &str, value: &str) {
             target: "/data".to_owned(),
             read_only: false,
         }),
+        "dns" => spec.container.dns.push(value.to_owned()),
+        "resolv" => spec.container.mounts.push(Mount {
+            kind: MountKind::Anonymous,
+            target: "/etc/resolv.conf".to_owned(),
+            read_only: true,
+        }),
         "shares" => {
             spec.container.network_mode = NetworkMode::Service(ServiceName::from(value));
             spec.container.networks.clear();
