@@ -104,6 +104,8 @@ pub(crate) enum Event {
     Expire { life: Life, op: OpId },
     /// An engine carries out an order.
     Engine(Box<Order>),
+    /// A daemon has reached its engine.
+    EngineReached { life: Life, connection: u64 },
     /// The state of an engine changes by itself.
     EngineTurn { host: HostId, serial: u64, turn: Turn },
     /// A node hears that it was removed.
@@ -156,6 +158,7 @@ impl Event {
         match self {
             Event::Alarm(life)
             | Event::Tell(life, _)
+            | Event::EngineReached { life, .. }
             | Event::SnapshotEnd { life, .. }
             | Event::Return { life, .. }
             | Event::Expire { life, .. }
@@ -187,6 +190,7 @@ impl Event {
             | Event::Boot(life)
             | Event::Durable(life)
             | Event::Tell(life, _)
+            | Event::EngineReached { life, .. }
             | Event::SnapshotEnd { life, .. }
             | Event::Return { life, .. }
             | Event::Expire { life, .. }

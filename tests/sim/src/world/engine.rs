@@ -157,17 +157,26 @@ impl World {
 
     /// A daemon reaches its engine a moment after its start, if it answers.
     pub(crate) fn connect_engine(&mut self, host: HostId) {
-        self.host_mut(host).connection += 1;
+        let this = self.host_mut(host);
+        this.connection += 1;
+        let (connection, life) = (this.connection, this.alive());
+        let is_up = this.engine.mode == Mode::Up;
+        this.is_disconnected = !is_up;
         let delay = self.random.between(MILLI, 50 * MILLI);
-        let life = self.host(host).alive();
-        let is_up = self.host(host).engine.mode == Mode::Up;
-        self.host_mut(host).is_disconnected = !is_up;
-        let input = if is_up {
-            Input::EngineUp(facts())
+        if is_up {
+            self.after(delay, Event::EngineReached { life, connection });
         } else {
-            Input::EngineDown { reason: "no answer".to_owned() }
-        };
-        self.after(delay, Event::Tell(life, Box::new(Delivery::Runtime(input))));
+            // At once: what comes later may be the word that it is up.
+            let input = Input::EngineDown { reason: "no answer".to_owned() };
+            self.after(0, Event::Tell(life, Box::new(Delivery::Runtime(input))));
+        }
+    }
+
+    /// The daemon has reached its engine, unless that went in between.
+    pub(crate) fn engine_reached(&mut self, host: HostId, connection: u64) {
+        if self.host(host).connection == connection {
+            self.tell(host, Delivery::Runtime(Input::EngineUp(facts())));
+        }
     }
 
     /// The engine restarts: its containers end unless it leaves them running.

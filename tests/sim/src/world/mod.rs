@@ -96,6 +96,9 @@ impl World {
             }
             Event::Expire { life, op } => self.call_expires(life, op),
             Event::Engine(order) => self.carry_out(order),
+            Event::EngineReached { life, connection } => {
+                self.engine_reached(life.host, connection);
+            }
             Event::EngineTurn { host, serial, turn } => self.engine_turns(host, serial, turn),
             Event::Removed { life, by } => self.hears_removal(life, by),
             Event::Seek(life) => self.seek(life),
