@@ -122,6 +122,15 @@ pub enum Command {
         /// In order. A step whose subject changed meanwhile is dropped alone.
         steps: Vec<Step>,
     },
+    /// Something that happened on a node and belongs into the audit log.
+    Witness {
+        /// Which node says so.
+        node: NodeId,
+        /// What happened.
+        sight: Sight,
+        /// The particulars.
+        facts: BTreeMap<String, String>,
+    },
     /// What a node says about itself.
     ReportNode {
         /// Which node.
@@ -162,8 +171,32 @@ impl Command {
             Command::ForgetNode { .. } => "forget_node",
             Command::SetLiveness { .. } => "set_liveness",
             Command::Schedule { .. } => "schedule",
+            Command::Witness { .. } => "witness",
             Command::ReportNode { .. } => "report_node",
             Command::Report { .. } => "report",
+        }
+    }
+}
+
+/// What a node may witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sight {
+    /// The packet filter is not known to work.
+    IsolationUnavailable,
+    /// The packet filter was not what had been written.
+    IsolationSelfTestFailed,
+    /// The packet filter was changed by somebody else and repaired.
+    IsolationRulesetReconciled,
+}
+
+impl Sight {
+    /// Its name in the audit log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Sight::IsolationUnavailable => "isolation_unavailable",
+            Sight::IsolationSelfTestFailed => "isolation_self_test_failed",
+            Sight::IsolationRulesetReconciled => "isolation_ruleset_reconciled",
         }
     }
 }

@@ -20,7 +20,7 @@ pub use look::{
 };
 pub use node::{
     CapacityView, ClusterView, InitRequest, InitView, JoinRequest, JoinTokenRequest, JoinTokenView,
-    JoinView, NodeView, QuorumView, RemoveNodeRequest, VersionView,
+    JoinView, MeshNodeView, NodeView, QuorumView, RemoveNodeRequest, VersionView,
 };
 
 use crate::Fault;

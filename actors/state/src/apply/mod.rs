@@ -97,6 +97,7 @@ fn run(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, Fault> {
             member::set_liveness(tx, node, *up, *epoch, evidence)
         }
         Command::Schedule { based_on: _, steps } => Ok(schedule::schedule(tx, steps)),
+        Command::Witness { node, sight, facts } => node::witness(tx, node, *sight, facts),
         Command::ReportNode { node, status, facts } => node::report_node(tx, node, *status, facts),
         Command::Report { node, instances, volumes } => {
             Ok(report::report(tx, node, instances, volumes))

@@ -1,10 +1,11 @@
 //! The cluster's beginning, and what nodes say about themselves.
 
 use super::{Tx, address};
-use jaco_model::command::{InitCluster, Reply};
+use jaco_model::command::{InitCluster, Reply, Sight};
 use jaco_model::entity::{ClusterMeta, Node, NodeFacts, NodeStatus};
 use jaco_model::event::Event;
 use jaco_model::{ErrorCode, Fault, NodeId};
+use std::collections::BTreeMap;
 
 /// Hex digits of the key of the spec hashes.
 const HASH_KEY_DIGITS: usize = 64;
@@ -71,6 +72,21 @@ pub(super) fn report_node(
     if tx.state.put(node) {
         tx.events.push(Event::NodeChanged(id.clone()));
     }
+    Ok(Reply::Done)
+}
+
+/// A line of the audit log; what it says of the host is the node's word.
+pub(super) fn witness(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    sight: Sight,
+    facts: &BTreeMap<String, String>,
+) -> Result<Reply, Fault> {
+    let Some(node) = tx.state.nodes.get(id) else { return Err(unknown_node(id)) };
+    let host = ("host", node.name.to_string());
+    let facts = facts.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let facts: Vec<_> = std::iter::once(host).chain(facts).collect();
+    tx.audit(sight.as_str(), &facts);
     Ok(Reply::Done)
 }
 

@@ -30,6 +30,17 @@ impl State {
         self.ipam().mesh_range()
     }
 
+    /// Whether mesh, packet filter and names have nothing to look at in the other state. Cheap: it
+    /// compares no entity, and may say no without need.
+    pub fn has_same_network(&self, other: &State) -> bool {
+        self.ipam() == other.ipam()
+            && self.nodes.ptr_eq(&other.nodes)
+            && self.instances.ptr_eq(&other.instances)
+            && self.revisions.ptr_eq(&other.revisions)
+            && self.scopes.ptr_eq(&other.scopes)
+            && self.blocks.ptr_eq(&other.blocks)
+    }
+
     /// What is settled about a scope; `None` while it has no block on any node.
     pub fn scope(&self, scope: &Scope) -> Option<&Arc<ScopeRecord>> {
         self.scopes.get(scope)

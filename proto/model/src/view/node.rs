@@ -163,6 +163,24 @@ pub struct NodeView {
     /// for one that was never heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_contact_seconds: Option<u64>,
+    /// Its part of the mesh; left out until it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<MeshNodeView>,
+}
+
+/// A node's part of the mesh between the nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeshNodeView {
+    /// Its address there; empty while it has none.
+    pub address: String,
+    /// `kernel` or `userspace`.
+    pub kind: String,
+    /// Bytes that the largest packet on its way to the others may have.
+    pub mtu: u16,
+    /// `ok`, `one_way` or `dead`: how packets get there from the node that answers, and back. Left
+    /// out for that node itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// Amounts of a node in the API's units.
