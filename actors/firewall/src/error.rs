@@ -28,6 +28,19 @@ pub enum Error {
     /// Somebody else changed nftables in between.
     #[error("another program changed nftables in between")]
     Overtaken,
+    /// The engine's own filter program refuses a rule.
+    #[error("iptables refuses the rule that lets the mesh through: {said}")]
+    Exempt {
+        /// What it said.
+        said: String,
+    },
+    /// The engine's own filter program cannot be run.
+    #[error("cannot run iptables")]
+    Program {
+        /// The system's word.
+        #[source]
+        source: io::Error,
+    },
     /// An answer that is not understood.
     #[error("netlink: {0}")]
     Malformed(&'static str),

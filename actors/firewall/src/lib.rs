@@ -21,10 +21,12 @@ mod conntrack;
 mod counters;
 mod driver;
 mod error;
+mod exempt;
 mod notice;
 mod removal;
 
 pub use counters::{Counted, drop_counters};
 pub use driver::{Driver, DriverHandle};
 pub use error::Error;
+pub use exempt::exempt;
 pub use removal::remove_table;
