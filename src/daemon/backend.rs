@@ -132,7 +132,10 @@ impl Backend for DaemonBackend {
         let peers = self.boards.peers.borrow().clone();
         let nodes: Vec<NodeId> = self.boards.state.borrow().nodes.keys().cloned().collect();
         let heard = |node: NodeId| Some((node.clone(), peers.as_ref()?.silence(&node)?));
-        Contacts { suspects, ages: nodes.into_iter().filter_map(heard).collect() }
+        let mesh = self.boards.mesh.borrow();
+        let paths = mesh.paths.iter().map(|path| (path.node.clone(), path.condition.as_str()));
+        let paths = paths.collect();
+        Contacts { suspects, ages: nodes.into_iter().filter_map(heard).collect(), paths }
     }
 
     fn propose(&self, envelope: Envelope) -> BoxFuture<Result<Reply, Fault>> {

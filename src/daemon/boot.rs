@@ -8,6 +8,7 @@ use crate::daemon::hub::{
 };
 use crate::daemon::identity::RosterFile;
 use crate::daemon::network::{self, Network, PeerRequest, Surroundings};
+use crate::daemon::overlay::Site;
 use crate::daemon::persist::{Deliver as DeliverRaft, Disk};
 use actix::Actor;
 use jaco_api::Membership;
@@ -75,7 +76,8 @@ pub(crate) fn offer<I: Send + 'static>(mailbox: &Mailbox<I>, input: I) {
     }
 }
 
-fn fill<I: Send + 'static>(mailbox: &Mailbox<I>, address: actix::Recipient<Deliver<I>>) {
+/// Names the shell behind a mailbox.
+pub(crate) fn fill<I: Send + 'static>(mailbox: &Mailbox<I>, address: actix::Recipient<Deliver<I>>) {
     *mailbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
 }
 
@@ -198,7 +200,9 @@ pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Resu
     let host = host(config, node.clone(), cluster, addresses.as_ref());
     start_scheduler(&hub, supervisor, Seeds.seed()?);
     start_runtime(&hub, supervisor, host, &runtime_mailbox, Seeds.seed()?);
-    start_liveness(&hub, supervisor, node, Seeds.seed()?);
+    start_liveness(&hub, supervisor, node.clone(), Seeds.seed()?);
+    let site = Site { config, supervisor, hub: &hub, node };
+    site.start()?;
     start_raft(&hub, supervisor, raft, &raft_mailbox);
     hub.show_state();
     Ok(running)
@@ -275,7 +279,8 @@ fn start_runtime(
     let factory = {
         let (hub, supervisor, mailbox) = (hub.clone(), supervisor.clone(), mailbox.clone());
         move || {
-            let core = RuntimeCore::new(host.clone(), Settings::default(), seed);
+            let settings = Settings { needs_isolation: true, has_dns: true, ..Settings::default() };
+            let core = RuntimeCore::new(host.clone(), settings, seed);
             let driver = RuntimeDriver(hub.clone());
             let address = Shell::new("runtime", core, driver, &supervisor).start();
             fill(&mailbox, address.clone().recipient());

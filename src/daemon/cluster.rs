@@ -49,7 +49,7 @@ pub(crate) struct AdmitRequest {
 }
 
 /// Raised with every version that writes commands or formats which the one before does not know.
-pub(crate) const LEVEL: u32 = 2;
+pub(crate) const LEVEL: u32 = 3;
 
 /// What it gets.
 #[derive(Debug, Serialize, Deserialize)]

@@ -51,6 +51,14 @@ pub(crate) struct Config {
     pub(crate) ipam_pool: Ipv4Net,
     /// Prefix of the block of a network on a node; seeds the cluster's setting.
     pub(crate) block_prefix: u8,
+    /// UDP port of the tunnel between nodes.
+    pub(crate) wg_port: u16,
+    /// The tunnel.
+    pub(crate) wireguard: WireGuard,
+    /// Name servers of containers.
+    pub(crate) dns: Dns,
+    /// What containers may reach of the host.
+    pub(crate) isolation: IsolationKeys,
     /// Length of one raft tick in milliseconds.
     pub(crate) raft_tick: u64,
 }
@@ -62,6 +70,31 @@ pub(crate) struct Reserved {
     pub(crate) cpus: f64,
     /// Bytes; 0 is the larger of 256 MiB and 5 % of the host's memory.
     pub(crate) memory: u64,
+}
+
+/// The tunnel between nodes.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WireGuard {
+    /// `auto`, `kernel` or `userspace`.
+    pub(crate) mode: String,
+    /// Largest packet in bytes; 0 follows the path.
+    pub(crate) mtu: u16,
+}
+
+/// Name servers of containers.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Dns {
+    /// Upstreams as `address[:port]`; none takes those of the host.
+    pub(crate) forwarders: Vec<String>,
+}
+
+/// What containers may reach of the host.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct IsolationKeys {
+    /// Ports of the host's own services.
+    pub(crate) host_ports: Vec<u16>,
+    /// Whether 169.254.169.254 is closed.
+    pub(crate) block_metadata: bool,
 }
 
 /// Checks at admission.

@@ -7,11 +7,14 @@
 mod across;
 mod dismissed;
 mod drivers;
+mod overlay;
 mod seek;
 
 pub(crate) use across::ForwardReply;
 use drivers::publish;
 pub(crate) use drivers::{LivenessDriver, RaftDriver, RuntimeDriver, SchedulerDriver};
+use overlay::Overlay;
+pub(crate) use overlay::{DnsDriver, FirewallDriver, NetmeshDriver};
 use seek::{Hearsay, Whereabouts};
 
 use crate::daemon::identity::RosterFile;
@@ -23,6 +26,7 @@ use jaco_kit_core::Mono;
 use jaco_liveness_core::Word;
 use jaco_model::command::{Envelope, Reply};
 use jaco_model::{ErrorCode, Fault, NodeId};
+use jaco_netmesh_core::MeshView;
 use jaco_peers::transport::Peers;
 use jaco_runtime::DriverHandle;
 use jaco_state::State;
@@ -47,6 +51,12 @@ pub(crate) struct Links {
     pub(crate) runtime: Option<Recipient<Deliver<jaco_runtime_core::Input>>>,
     /// The liveness shell.
     pub(crate) liveness: Option<Recipient<Deliver<jaco_liveness_core::Input>>>,
+    /// The mesh's shell.
+    pub(crate) netmesh: Option<Recipient<Deliver<jaco_netmesh_core::Input>>>,
+    /// The packet filter's shell.
+    pub(crate) firewall: Option<Recipient<Deliver<jaco_firewall_core::Input>>>,
+    /// The names' shell.
+    pub(crate) dns: Option<Recipient<Deliver<jaco_dns_core::Input>>>,
 }
 
 /// What everyone outside the main thread may watch.
@@ -58,6 +68,8 @@ pub(crate) struct Boards {
     pub(crate) membership: watch::Sender<Membership>,
     /// Peers that routing should avoid.
     pub(crate) suspects: watch::Sender<BTreeSet<NodeId>>,
+    /// How the mesh of this node is.
+    pub(crate) mesh: watch::Sender<MeshView>,
     /// The way to the other members, once there is one.
     pub(crate) peers: watch::Sender<Option<Peers>>,
     /// Whether this node has learned that it is no member any more.
@@ -70,6 +82,7 @@ impl Default for Boards {
             state: watch::Sender::new(Arc::new(State::default())),
             membership: watch::Sender::new(Membership::Uninitialized),
             suspects: watch::Sender::new(BTreeSet::new()),
+            mesh: watch::Sender::new(MeshView::default()),
             peers: watch::Sender::new(None),
             removed: watch::Sender::new(false),
         }
@@ -88,6 +101,7 @@ struct Inner {
     links: Links,
     disk: Disk,
     engine: DriverHandle,
+    overlay: Overlay,
     boards: Boards,
     waiting: BTreeMap<Ticket, oneshot::Sender<Written>>,
     reading: BTreeMap<Ticket, oneshot::Sender<Result<u64, Fault>>>,
@@ -140,6 +154,9 @@ impl Inner {
             Io::EncodeSnapshot { at, members, state } => self.disk.encode(at, members, state),
             Io::LoadSnapshot(at) => self.disk.load(at),
             Io::Runtime(effect) => self.engine.run(effect),
+            Io::Netmesh(effect) => self.netmesh(effect),
+            Io::Firewall(effect) => self.firewall(effect),
+            Io::Dns(effect) => self.dns(effect),
             Io::Answer { ticket, index, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
                     // A caller that went away does not want the answer any more.
@@ -232,6 +249,7 @@ impl Hub {
             links: Links::default(),
             disk,
             engine,
+            overlay: Overlay::default(),
             boards,
             waiting: BTreeMap::new(),
             reading: BTreeMap::new(),
@@ -349,7 +367,7 @@ impl Hub {
     /// Shows the current state to everyone, among them a shell that was just built; nothing while
     /// the log is still being read.
     pub(crate) fn show_state(&self) {
-        let steps = self.inner.borrow().member.show();
+        let steps = self.inner.borrow_mut().member.show();
         self.run(steps);
     }
 
@@ -372,6 +390,9 @@ impl Hub {
             Delivery::Scheduler(input) => push_to(inner.links.scheduler.as_ref(), input),
             Delivery::Runtime(input) => push_to(inner.links.runtime.as_ref(), input),
             Delivery::Liveness(input) => push_to(inner.links.liveness.as_ref(), input),
+            Delivery::Netmesh(input) => push_to(inner.links.netmesh.as_ref(), input),
+            Delivery::Firewall(input) => push_to(inner.links.firewall.as_ref(), input),
+            Delivery::Dns(input) => push_to(inner.links.dns.as_ref(), input),
         }
     }
 

@@ -14,6 +14,7 @@ mod logging;
 mod logs;
 mod network;
 mod notify;
+pub(crate) mod overlay;
 mod persist;
 mod renew;
 mod serve;
@@ -46,6 +47,16 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         [flag, path] if flag == "--config" => ExitCode::from(start(Some(Path::new(path)))),
         [word] if word.starts_with("--config=") => {
             ExitCode::from(start(word.split_once('=').map(|(_, path)| Path::new(path))))
+        }
+        // Started by the daemon itself, to outlive it.
+        [word, rest @ ..] if word == "mesh-helper" => {
+            match jaco_netmesh::helper::run(rest.iter().map(Into::into)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(&format!("Error: {}", logging::chain(&error)));
+                    ExitCode::FAILURE
+                }
+            }
         }
         _ => {
             complain("Usage: jacod [--config PATH]");

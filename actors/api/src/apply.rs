@@ -33,7 +33,7 @@ pub(crate) async fn apply(api: Data<Api>, request: Request, bytes: Bytes) -> Ans
     let mut warnings = compiled.warnings;
     let images =
         pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
-    warnings.extend(across_nodes(&state, &compiled.spec, &images));
+    warnings.extend(across_nodes(&state, &images));
     let deployment = compiled.spec.name.clone();
     let DocumentsRequest { compose, jaco, .. } = wanted.documents;
     let command = Command::Apply(Box::new(ApplyDeployment {
@@ -48,22 +48,13 @@ pub(crate) async fn apply(api: Data<Api>, request: Request, bytes: Bytes) -> Ans
     Ok(HttpResponse::Ok().json(applied(&api, &deployment, reply, warnings, started)?))
 }
 
-/// What a user of several nodes should know of this version: each engine has its own networks, and
-/// an image that came from no registry is where it was made.
-fn across_nodes(
-    state: &State,
-    spec: &DeploymentSpec,
-    images: &BTreeMap<ServiceName, ImagePin>,
-) -> Vec<Warning> {
+/// What a user of several nodes should know: an image that came from no registry is where it was
+/// made.
+fn across_nodes(state: &State, images: &BTreeMap<ServiceName, ImagePin>) -> Vec<Warning> {
     if state.nodes.len() < 2 {
         return Vec::new();
     }
     let mut warnings = Vec::new();
-    if spec.services.len() > 1 {
-        let message = "services find each other only on the same node in this version";
-        let fault = Fault::new(ErrorCode::Unsupported, message);
-        warnings.push(fault.with("feature", "networks across nodes"));
-    }
     let local: BTreeSet<&str> =
         images.values().filter(|pin| pin.local).map(|pin| pin.reference.as_str()).collect();
     for reference in local {
@@ -89,7 +80,7 @@ pub(crate) async fn plan(api: Data<Api>, bytes: Bytes) -> Answer<HttpResponse> {
     let mut warnings = compiled.warnings;
     let images =
         pin_images(&api, &state, &compiled.spec, wanted.resolve_image, &mut warnings).await?;
-    warnings.extend(across_nodes(&state, &compiled.spec, &images));
+    warnings.extend(across_nodes(&state, &images));
     let DocumentsRequest { compose, jaco, .. } = wanted.documents;
     let wish = ApplyDeployment {
         spec: compiled.spec,

@@ -69,6 +69,8 @@ pub struct Contacts {
     pub suspects: BTreeSet<NodeId>,
     /// How long ago each other node was last heard.
     pub ages: BTreeMap<NodeId, Duration>,
+    /// What packets of containers find on the way to each other node: `ok`, `one_way` or `dead`.
+    pub paths: BTreeMap<NodeId, &'static str>,
 }
 
 /// Who asks for a command.

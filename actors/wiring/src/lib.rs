@@ -14,6 +14,7 @@ mod step;
 mod diverge;
 mod member;
 mod members;
+mod overlay;
 mod permit;
 mod propose;
 mod reads;

@@ -2,6 +2,7 @@
 
 use crate::diverge::Checkpoints;
 use crate::entry::decode;
+use crate::overlay::Overlay;
 use crate::propose::Origin;
 use crate::reads::{CatchUp, LEADER_WAIT, Reader};
 use crate::snapshot::decode_state;
@@ -69,6 +70,7 @@ pub struct Member {
     /// Removals whose end is being written.
     pub(crate) forgetting: BTreeSet<NodeId>,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) overlay: Overlay,
 }
 
 impl Member {
@@ -101,6 +103,7 @@ impl Member {
             suspects: BTreeSet::new(),
             forgetting: BTreeSet::new(),
             checkpoints: Checkpoints::default(),
+            overlay: Overlay::default(),
         }
     }
 
@@ -130,7 +133,7 @@ impl Member {
     /// Shows the state as it is; the transport and raft also learn the members of a state that is
     /// too old for everyone else, since they are the way to a newer one. Says who leads, too, for a
     /// core that was just built.
-    pub fn show(&self) -> Vec<Step> {
+    pub fn show(&mut self) -> Vec<Step> {
         let mut steps = vec![
             deliver(Delivery::Scheduler(jaco_scheduler::Input::Leadership(self.leads))),
             deliver(Delivery::Liveness(jaco_liveness_core::Input::Leadership(self.leads))),
@@ -138,6 +141,7 @@ impl Member {
                 self.state.applied_index,
             ))),
         ];
+        steps.extend(self.show_isolation());
         steps.extend(self.publish(vec![Event::ClusterChanged]));
         if !self.state.nodes.is_empty() {
             steps.extend(self.show_members());
@@ -174,7 +178,13 @@ impl Member {
             }
             jaco_liveness_core::Effect::Suspects(suspects) => {
                 self.suspects.clone_from(&suspects);
-                vec![Step::Io(Io::PublishSuspects(suspects))]
+                let suspected = jaco_netmesh_core::Input::Suspected(suspects.clone());
+                let silent = jaco_dns_core::Input::Suspects(suspects.clone());
+                vec![
+                    deliver(Delivery::Netmesh(suspected)),
+                    deliver(Delivery::Dns(silent)),
+                    Step::Io(Io::PublishSuspects(suspects)),
+                ]
             }
             jaco_liveness_core::Effect::Propose { op, command } => {
                 self.propose_own(now, Origin::Liveness(op), command)
@@ -336,20 +346,23 @@ impl Member {
         if concerned || drains { self.show_members() } else { Vec::new() }
     }
 
-    fn publish(&self, events: Vec<Event>) -> Vec<Step> {
+    fn publish(&mut self, events: Vec<Event>) -> Vec<Step> {
         if !self.has_caught_up() {
             return Vec::new();
         }
         let state = Arc::new(self.state.clone());
         let dirty = dirty(&events);
-        vec![
+        let network = self.show_network(&state, &events);
+        let mut steps = vec![
             Step::Io(Io::Publish { state: state.clone(), events }),
             deliver(Delivery::Scheduler(jaco_scheduler::Input::StateChanged {
                 state: state.clone(),
                 dirty,
             })),
             deliver(Delivery::Runtime(jaco_runtime_core::Input::StateChanged(state))),
-        ]
+        ];
+        steps.extend(network);
+        steps
     }
 }
 

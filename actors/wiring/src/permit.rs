@@ -16,9 +16,9 @@ const LOCAL: &str = "local";
 pub(crate) fn check(from: &NodeId, envelope: &Envelope) -> Result<(), Fault> {
     let is_system = envelope.identity.as_str() == SYSTEM;
     let allowed = match &envelope.command {
-        Command::Report { node, .. } | Command::ReportNode { node, .. } => {
-            is_system && node == from
-        }
+        Command::Report { node, .. }
+        | Command::ReportNode { node, .. }
+        | Command::Witness { node, .. } => is_system && node == from,
         Command::Apply(_)
         | Command::Rollback(_)
         | Command::Delete { .. }

@@ -17,6 +17,8 @@ pub(crate) enum Origin {
     Liveness(OpId),
     /// The end of a removal, which is looked at again with every change.
     Forget(NodeId),
+    /// A line of the audit log: nobody waits, and one that is lost stands in the log of the host.
+    Witness,
     /// A call, of the API or of a peer.
     Call(Ticket),
 }
@@ -194,6 +196,7 @@ impl Member {
                 self.forgetting.remove(&node);
                 return Vec::new();
             }
+            Origin::Witness => return Vec::new(),
             Origin::Call(ticket) => Step::Io(Io::Answer { ticket, index, answer }),
         }]
     }

@@ -40,9 +40,13 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// may be old: what it wants is started, what it does not know is left alone.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(30);
 
-/// Tells the runtime whether what it is shown may be older than what was acknowledged.
-fn doubted(is_doubted: bool) -> Step {
-    deliver(Delivery::Runtime(jaco_runtime_core::Input::Doubted(is_doubted)))
+/// Tells those who remove what a state does not know whether what they are shown may be older than
+/// what was acknowledged.
+fn doubted(is_doubted: bool) -> [Step; 2] {
+    [
+        deliver(Delivery::Runtime(jaco_runtime_core::Input::Doubted(is_doubted))),
+        deliver(Delivery::Netmesh(jaco_netmesh_core::Input::Doubted(is_doubted))),
+    ]
 }
 
 impl Member {
@@ -158,7 +162,7 @@ impl Member {
         // A newcomer has nothing of its own to show.
         if waited && self.state.cluster.is_some() && !self.is_doubted {
             self.is_doubted = true;
-            let mut steps = vec![doubted(true)];
+            let mut steps = Vec::from(doubted(true));
             steps.extend(self.show());
             return steps;
         }
@@ -177,7 +181,7 @@ impl Member {
                 self.catch_up = CatchUp::Done;
                 let was_doubted = std::mem::take(&mut self.is_doubted);
                 let mut steps: Vec<Step> =
-                    was_doubted.then(|| doubted(false)).into_iter().collect();
+                    was_doubted.then(|| doubted(false)).into_iter().flatten().collect();
                 steps.extend(self.show());
                 steps
             }

@@ -29,6 +29,12 @@ pub enum Delivery {
     Runtime(jaco_runtime_core::Input),
     /// For the liveness core.
     Liveness(jaco_liveness_core::Input),
+    /// For the mesh's core.
+    Netmesh(jaco_netmesh_core::Input),
+    /// For the packet filter's core.
+    Firewall(jaco_firewall_core::Input),
+    /// For the names' core.
+    Dns(jaco_dns_core::Input),
 }
 
 /// Names one call, of the API or of a peer, until it is answered.
@@ -73,6 +79,12 @@ pub enum Io {
     LoadSnapshot(Position),
     /// Carry out an order of the runtime core.
     Runtime(jaco_runtime_core::Effect),
+    /// Carry out an order of the mesh's core.
+    Netmesh(jaco_netmesh_core::Effect),
+    /// Carry out an order of the packet filter's core.
+    Firewall(jaco_firewall_core::Effect),
+    /// Carry out an order of the names' core.
+    Dns(jaco_dns_core::Effect),
     /// Answer a call that brought a command.
     Answer {
         /// Which call.

@@ -133,8 +133,11 @@ impl World {
                 let effects = self.runtime.step(now, input);
                 self.runtime_effects(effects);
             }
-            // There is nobody to watch.
-            Delivery::Liveness(_) => {}
+            // There is nobody to watch, and no network to make.
+            Delivery::Liveness(_)
+            | Delivery::Netmesh(_)
+            | Delivery::Firewall(_)
+            | Delivery::Dns(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use super::keys::Kind;
 use figment::value::{Dict, Value};
 use jaco_manifest::parse_duration;
 use jaco_model::entity::Ipam;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Reads one scalar, or the comma-separated form of a list or map that variables and defaults
 /// use.
@@ -22,7 +23,12 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::HostPort => host_port(text),
         Kind::Cidr(low, high) => cidr(text, low, high).and_then(|_| pool(text)),
         Kind::Text => Ok(Value::from(text)),
-        Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List => {
+        Kind::HostPorts
+        | Kind::Cidrs
+        | Kind::Addresses
+        | Kind::Ports
+        | Kind::BindPaths
+        | Kind::List => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             list(kind, items)
         }
@@ -38,6 +44,8 @@ pub(super) fn list<'a>(kind: Kind, items: impl Iterator<Item = &'a str>) -> Resu
         Kind::HostPorts => host_port(item),
         Kind::Cidrs => cidr(item, 0, 32),
         Kind::BindPaths => bind_path(item),
+        Kind::Addresses => forwarder(item),
+        Kind::Ports => port(item),
         _ => Ok(Value::from(item)),
     };
     items.map(read).collect::<Result<Vec<Value>, String>>().map(Value::from)
@@ -152,9 +160,31 @@ fn host_port(text: &str) -> Result<Value, String> {
     Err("expected host:port".to_owned())
 }
 
+/// A name server; the engine's own one would ask us again.
+fn forwarder(text: &str) -> Result<Value, String> {
+    let address = text.parse::<SocketAddr>().map(|at| at.ip()).or_else(|_| text.parse::<IpAddr>());
+    match address {
+        Ok(address) if address == IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)) => {
+            Err("127.0.0.11 is the engine's resolver, which would ask this node again".to_owned())
+        }
+        Ok(address) if address.is_unspecified() => Err("0.0.0.0 is no name server".to_owned()),
+        Ok(_) => Ok(Value::from(text)),
+        Err(_) => {
+            Err("expected an address such as 10.0.0.53, 10.0.0.53:53 or [fd00::53]:53".into())
+        }
+    }
+}
+
+fn port(text: &str) -> Result<Value, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Value::from(port)),
+        _ => Err("expected a port between 1 and 65535, which is opened for TCP and UDP".to_owned()),
+    }
+}
+
 fn cidr(text: &str, low: u8, high: u8) -> Result<Value, String> {
     let (address, length) = text.split_once('/').unwrap_or((text, "32"));
-    let address = address.parse::<std::net::Ipv4Addr>();
+    let address = address.parse::<Ipv4Addr>();
     let length = length.parse::<u8>().ok().filter(|length| (low..=high).contains(length));
     match (address, length) {
         (Ok(_), Some(_)) => Ok(Value::from(text)),

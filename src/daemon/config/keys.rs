@@ -31,6 +31,10 @@ pub(super) enum Kind {
     Cidr(u8, u8),
     /// A list of prefixes or addresses.
     Cidrs,
+    /// A list of `address[:port]`, IPv6 with a port in brackets.
+    Addresses,
+    /// A list of ports.
+    Ports,
     /// A list of absolute paths that are not system directories.
     BindPaths,
     /// Any list of texts.
@@ -96,7 +100,7 @@ pub(super) const KEYS: &[Key] = &[
     later("dashboard", Kind::Bool, "true"),
     used("data_dir", Kind::Path, "/var/lib/jaco"),
     later("dns.forwarder_timeout", Kind::Duration(0, 10_000), "2s"),
-    later("dns.forwarders", Kind::List, ""),
+    used("dns.forwarders", Kind::Addresses, ""),
     later("dns.ttl", Kind::Duration(0, 5_000), "5s"),
     used("docker_host", Kind::UnixUrl, "unix:///var/run/docker.sock"),
     later("generic_resources", Kind::List, ""),
@@ -118,8 +122,8 @@ pub(super) const KEYS: &[Key] = &[
     later("ingress.proxy_protocol", Kind::Cidrs, ""),
     later("ingress.trusted_proxies", Kind::Cidrs, ""),
     used("ipam_pool", Kind::Cidr(8, 20), "10.80.0.0/12"),
-    later("isolation.block_metadata", Kind::Bool, "false"),
-    later("isolation.host_ports", Kind::List, ""),
+    used("isolation.block_metadata", Kind::Bool, "false"),
+    used("isolation.host_ports", Kind::Ports, ""),
     used("listen_addr", Kind::HostPort, "0.0.0.0:7000"),
     used("log_format", Kind::Enum(&["auto", "journald", "json", "text"]), "auto"),
     used("log_level", Kind::Levels, "info"),
@@ -138,10 +142,10 @@ pub(super) const KEYS: &[Key] = &[
     used("socket_group", Kind::Text, "jaco"),
     used("unix_socket", Kind::Socket, "/var/run/jaco/jaco.sock"),
     later("voter_replace_after", Kind::Duration(30_000, DAY), "5m"),
-    later("wg_port", Kind::Int(1, 65_535), "51820"),
+    used("wg_port", Kind::Int(1, 65_535), "51820"),
     later("wireguard.endpoint", Kind::HostPort, ""),
-    later("wireguard.mode", Kind::Enum(&["auto", "kernel", "userspace"]), "auto"),
-    later("wireguard.mtu", Kind::Int(0, 8_920), "0"),
+    used("wireguard.mode", Kind::Enum(&["auto", "kernel", "userspace"]), "auto"),
+    used("wireguard.mtu", Kind::Int(0, 8_920), "0"),
     later("witness", Kind::List, ""),
 ];
 

@@ -186,7 +186,12 @@ fn value(kind: Kind, node: &Node) -> Result<(String, Value), String> {
         }
         (
             node::Value::List(items),
-            Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List,
+            Kind::HostPorts
+            | Kind::Cidrs
+            | Kind::Addresses
+            | Kind::Ports
+            | Kind::BindPaths
+            | Kind::List,
         ) => {
             let texts = items.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
             Ok((texts.join(","), check::list(kind, texts.iter().copied())?))
@@ -217,13 +222,25 @@ fn scalar(node: &Node) -> Result<&str, String> {
 fn is_collection(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List | Kind::Map | Kind::Deferred
+        Kind::HostPorts
+            | Kind::Cidrs
+            | Kind::Addresses
+            | Kind::Ports
+            | Kind::BindPaths
+            | Kind::List
+            | Kind::Map
+            | Kind::Deferred
     )
 }
 
 fn describe(kind: Kind) -> &'static str {
     match kind {
-        Kind::HostPorts | Kind::Cidrs | Kind::BindPaths | Kind::List => "a list",
+        Kind::HostPorts
+        | Kind::Cidrs
+        | Kind::Addresses
+        | Kind::Ports
+        | Kind::BindPaths
+        | Kind::List => "a list",
         Kind::Map | Kind::Deferred => "a map",
         Kind::Levels => "a level or a map of levels",
         _ => "text",

@@ -54,6 +54,17 @@ impl Daemon {
                 tracing::warn!("containers of the cluster still run on this node");
             }
         }
+        // Only once nothing runs that they keep apart.
+        if let Some(mesh) = member.hub.netmesh()
+            && let Err(error) = mesh.remove().await
+        {
+            tracing::warn!(error = logging::chain(&error), "the mesh's interface stays");
+        }
+        // Or it would be put back.
+        member.hub.equip(|overlay| overlay.firewall = None);
+        if let Err(error) = jaco_firewall::remove_table() {
+            tracing::warn!(error = logging::chain(&error), "the packet filter stays");
+        }
         self.supervisor.shutting_down();
         if let Err(error) = identity::forget(&self.config.data_dir) {
             tracing::error!(%error, "cannot remove the old data of this node");

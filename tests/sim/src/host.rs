@@ -165,6 +165,8 @@ impl Mail {
             Delivery::Scheduler(_) => 1,
             Delivery::Runtime(_) => 2,
             Delivery::Liveness(_) => 3,
+            // There is no kernel here whose network they could change.
+            Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => return,
         };
         self.boxes[at].push_back(delivery);
     }

@@ -30,6 +30,7 @@ pub(crate) fn delivery(delivery: &Delivery) -> Words {
         Delivery::Scheduler(_) => 2,
         Delivery::Runtime(_) => 3,
         Delivery::Liveness(_) => 4,
+        Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => 5,
     };
     Words { number }
 }
@@ -69,6 +70,7 @@ pub(crate) fn describe(delivery: &Delivery) -> String {
         }
         Delivery::Runtime(input) => clip(format!("runtime ← {input:?}")),
         Delivery::Liveness(input) => clip(format!("liveness ← {input:?}")),
+        Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => "network ←".to_owned(),
     }
 }
 

@@ -98,6 +98,7 @@ impl RuntimeCore {
                 self.engine.set_unisolated(result.is_err());
                 self.isolation = Some(result);
             }
+            Input::Mesh(mesh) => self.engine.meshed(mesh),
             Input::Mtu(mtu) => self.mtu = mtu,
             Input::EngineUp(facts) => {
                 self.lose_engine();

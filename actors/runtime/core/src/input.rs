@@ -1,7 +1,7 @@
 //! Everything that can happen to the runtime core.
 
 use jaco_kit_core::OpId;
-use jaco_model::entity::{Capacity, Platform};
+use jaco_model::entity::{Capacity, MeshFacts, Platform};
 use jaco_model::{Fault, InstanceId};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,8 @@ pub enum Input {
     Isolation(Result<(), Fault>),
     /// Largest packet, in bytes, of the bridges that are made from now on.
     Mtu(u16),
+    /// This node's part of the mesh, for what it says about itself.
+    Mesh(MeshFacts),
     /// A proposal of this core was applied, refused, or its fate is unknown.
     Proposed {
         /// Which one.

@@ -4,7 +4,7 @@ use crate::orders::{Orders, Subject};
 use crate::{Effect, EngineFacts, Host, Settings};
 use jaco_kit_core::{Backoff, Mono, OpId};
 use jaco_model::command::Command;
-use jaco_model::entity::{Node, NodeFacts, NodeStatus};
+use jaco_model::entity::{MeshFacts, Node, NodeFacts, NodeStatus};
 use std::time::Duration;
 
 /// The condition of a node whose engine does not answer.
@@ -20,6 +20,8 @@ const REPEAT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 #[derive(Debug)]
 pub(crate) struct Engine {
     facts: Option<EngineFacts>,
+    /// Its part of the mesh, once that is known.
+    mesh: Option<MeshFacts>,
     /// Whether everything was observed since it came up.
     seen: bool,
     /// The observation under way: its order, when it was asked for, and the count of inputs then.
@@ -40,6 +42,7 @@ impl Engine {
     pub(crate) fn new(seed: u64) -> Engine {
         Engine {
             facts: None,
+            mesh: None,
             seen: false,
             asked: None,
             observe_at: Mono(0),
@@ -60,6 +63,11 @@ impl Engine {
         self.observe_at = now;
         self.silent_since = None;
         self.retry.reset();
+    }
+
+    /// The mesh told of itself.
+    pub(crate) fn meshed(&mut self, mesh: MeshFacts) {
+        self.mesh = Some(mesh);
     }
 
     /// The engine went away.
@@ -180,6 +188,9 @@ impl Engine {
         facts.version.clone_from(&host.version);
         facts.reserved.clone_from(&host.reserved);
         facts.labels.clone_from(&host.labels);
+        if self.mesh.is_some() {
+            facts.mesh.clone_from(&self.mesh);
+        }
         facts.conditions.retain(|word| word != UNAVAILABLE && word != UNISOLATED);
         if self.unisolated {
             facts.conditions.push(UNISOLATED.to_owned());

@@ -1,4 +1,4 @@
-//! Checks of this host that need no daemon: Docker, disk, clock, kernel.
+//! Checks of this host that need no daemon: Docker, disk, clock, kernel, network.
 
 use super::Check;
 use crate::cli::time;
@@ -18,7 +18,7 @@ pub(super) fn checks() -> Vec<Check> {
             vec![Check::fail("config", faults.join("; "), "jaco doctor --config says more")]
         }
     };
-    checks.extend([clock(time::now()), kernel()]);
+    checks.extend([clock(time::now()), kernel(), packet_filter(), tunnel()]);
     checks.into_iter().map(|check| Check { node: name.clone(), ..check }).collect()
 }
 
@@ -89,6 +89,50 @@ fn kernel() -> Check {
             "limits of containers hold less well; boot with systemd.unified_cgroup_hierarchy=1",
         ),
     }
+}
+
+/// Containers start only behind a packet filter.
+fn packet_filter() -> Check {
+    match jaco_firewall::drop_counters() {
+        Ok(counters) if counters.is_empty() => {
+            Check::ok("nftables", "nf_tables answers; no table of JACO is installed")
+        }
+        Ok(counters) => {
+            let dropped: u64 = counters.values().map(|counted| counted.packets).sum();
+            Check::ok(
+                "nftables",
+                format!("nf_tables answers; JACO's table dropped {dropped} packets"),
+            )
+        }
+        Err(error) if !rustix::process::geteuid().is_root() => {
+            Check::warn("nftables", error.to_string(), "run as root to look at the packet filter")
+        }
+        Err(error) => Check::fail(
+            "nftables",
+            error.to_string(),
+            "the kernel needs nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET); \
+             without it no container starts",
+        ),
+    }
+}
+
+fn is_there(path: &str) -> bool {
+    Path::new(path).try_exists().unwrap_or(false)
+}
+
+/// What carries the traffic between nodes.
+fn tunnel() -> Check {
+    if is_there("/sys/module/wireguard") {
+        return Check::ok("mesh", "the kernel has WireGuard");
+    }
+    if is_there("/dev/net/tun") {
+        return Check::ok("mesh", "no WireGuard in the kernel; the built-in one uses /dev/net/tun");
+    }
+    Check::fail(
+        "mesh",
+        "the kernel has neither WireGuard nor /dev/net/tun",
+        "modprobe wireguard, or modprobe tun; without one of them a cluster has only one node",
+    )
 }
 
 #[cfg(test)]

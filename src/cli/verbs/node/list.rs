@@ -49,6 +49,8 @@ pub(super) fn list(globals: &Globals) -> Outcome {
 /// The status, and what is said of the node beside it.
 fn standing(globals: &Globals, node: &NodeView) -> String {
     let conditions = node.conditions.iter().map(|condition| upper(condition));
-    let words = std::iter::once(state(globals, &node.status)).chain(conditions);
+    let path = node.wireguard.as_ref().and_then(|mesh| mesh.path.as_deref());
+    let path = path.filter(|path| *path != "ok").map(|path| format!("MESH_{}", upper(path)));
+    let words = std::iter::once(state(globals, &node.status)).chain(conditions).chain(path);
     words.collect::<Vec<_>>().join(",")
 }

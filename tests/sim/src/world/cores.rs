@@ -76,6 +76,7 @@ impl World {
                 let effects = process.liveness.step(now, input);
                 self.liveness_wants(host, now, effects);
             }
+            Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => {}
         }
     }
 

@@ -52,7 +52,7 @@ impl World {
                 }
                 self.after(patience, Event::Told(life, node));
             }
-            Io::PublishSuspects(_) => {}
+            Io::PublishSuspects(_) | Io::Netmesh(_) | Io::Firewall(_) | Io::Dns(_) => {}
             Io::Peers(peers) => self.set_roster(host, peers),
             Io::Publish { state, .. } => {
                 let index = state.applied_index;

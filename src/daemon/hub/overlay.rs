@@ -1,0 +1,140 @@
+//! The drivers of the containers' network: mesh, packet filter, names.
+
+use super::{Hub, Inner, push_to};
+use jaco_firewall_core::{Isolation, Report};
+use jaco_kit::{Broken, Perform};
+use jaco_netmesh_core::{MeshView, Notice};
+use jaco_wiring::Step;
+
+/// What carries out the orders of the three cores. One that could not start is `None`: its orders
+/// are lost, and what waits for them, the start of containers, goes on waiting.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    /// WireGuard, links and routes.
+    pub(crate) netmesh: Option<jaco_netmesh::DriverHandle>,
+    /// The port of the tunnel.
+    pub(crate) port: u16,
+    /// nftables.
+    pub(crate) firewall: Option<jaco_firewall::DriverHandle>,
+    /// The responder.
+    pub(crate) dns: Option<jaco_dns::DriverHandle>,
+}
+
+/// Performs the effects of the mesh's core.
+pub(crate) struct NetmeshDriver(pub(crate) Hub);
+
+impl Perform<jaco_netmesh_core::Effect> for NetmeshDriver {
+    fn perform(&mut self, effect: jaco_netmesh_core::Effect) -> Result<(), Broken> {
+        let steps = self.0.inner.borrow_mut().member.from_netmesh(effect);
+        self.0.run(steps);
+        Ok(())
+    }
+}
+
+/// Performs the effects of the packet filter's core.
+pub(crate) struct FirewallDriver(pub(crate) Hub);
+
+impl Perform<jaco_firewall_core::Effect> for FirewallDriver {
+    fn perform(&mut self, effect: jaco_firewall_core::Effect) -> Result<(), Broken> {
+        let now = self.0.now();
+        let steps = self.0.inner.borrow_mut().member.from_firewall(now, effect);
+        self.0.run(steps);
+        Ok(())
+    }
+}
+
+/// Performs the effects of the names' core.
+pub(crate) struct DnsDriver(pub(crate) Hub);
+
+impl Perform<jaco_dns_core::Effect> for DnsDriver {
+    fn perform(&mut self, effect: jaco_dns_core::Effect) -> Result<(), Broken> {
+        let steps: Vec<Step> = self.0.inner.borrow_mut().member.from_dns(effect);
+        self.0.run(steps);
+        Ok(())
+    }
+}
+
+impl Hub {
+    /// Sets drivers of the network.
+    pub(crate) fn equip(&self, set: impl FnOnce(&mut Overlay)) {
+        set(&mut self.inner.borrow_mut().overlay);
+    }
+
+    /// The mesh's driver, if it could start.
+    pub(crate) fn netmesh(&self) -> Option<jaco_netmesh::DriverHandle> {
+        self.inner.borrow().overlay.netmesh.clone()
+    }
+}
+
+impl Inner {
+    pub(super) fn netmesh(&self, effect: jaco_netmesh_core::Effect) {
+        match (&effect, &self.overlay.netmesh) {
+            (jaco_netmesh_core::Effect::Notify(notice), _) => tell_notice(notice),
+            (jaco_netmesh_core::Effect::Show(view), Some(driver)) => self.show_mesh(view, driver),
+            (_, Some(driver)) => driver.run(effect),
+            (_, None) => {}
+        }
+    }
+
+    /// What the node says of itself in the state; the boards show the rest.
+    fn show_mesh(&self, view: &MeshView, driver: &jaco_netmesh::DriverHandle) {
+        if let Some(path_mtu) = view.path_mtu {
+            let facts = driver.facts(self.overlay.port, path_mtu);
+            let input = jaco_runtime_core::Input::Mesh(facts);
+            push_to(self.links.runtime.as_ref(), input);
+        }
+        if let Some(why) = &view.fault {
+            tracing::warn!(why, "the mesh is not as wanted");
+        }
+        self.boards.mesh.send_replace(view.clone());
+    }
+
+    pub(super) fn firewall(&self, effect: jaco_firewall_core::Effect) {
+        match (&effect, &self.overlay.firewall) {
+            (jaco_firewall_core::Effect::Report(report), _) => self.tell_report(report),
+            (_, Some(driver)) => driver.run(effect),
+            (_, None) => {}
+        }
+    }
+
+    fn tell_report(&self, report: &Report) {
+        match report {
+            Report::Isolation(Isolation::Available) => {
+                tracing::info!(target: "firewall", "the packet filter is installed");
+            }
+            Report::Isolation(Isolation::Unavailable { reason, exposed }) => {
+                tracing::warn!(target: "firewall", %reason, exposed, "isolation is unavailable");
+            }
+            Report::SelfTestFailed { difference } => {
+                tracing::error!(target: "firewall", difference, "the packet filter is not what was written");
+            }
+            Report::Reconciled { difference, by, took, count } => {
+                let (by, ms) = (by.as_deref().unwrap_or("unknown"), took.as_millis());
+                tracing::warn!(
+                    target: "firewall", difference, by, ms, count,
+                    "the packet filter had been changed and was repaired"
+                );
+            }
+        }
+    }
+
+    pub(super) fn dns(&self, effect: jaco_dns_core::Effect) {
+        if let Some(driver) = &self.overlay.dns {
+            driver.run(effect);
+        }
+    }
+}
+
+fn tell_notice(notice: &Notice) {
+    match notice {
+        Notice::PathDegraded { node, condition } => {
+            tracing::warn!(%node, condition, "a path of the mesh carries nothing");
+        }
+        Notice::MtuLowered { node, mtu } => {
+            tracing::warn!(%node, mtu, "full-size packets did not arrive; smaller ones are sent");
+        }
+        Notice::DataplaneImpaired { broken, of } => {
+            tracing::error!(broken, of, "most paths of the mesh carry nothing");
+        }
+    }
+}

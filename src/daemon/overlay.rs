@@ -1,0 +1,188 @@
+//! Puts the containers' network together: mesh, packet filter, names, and what the engine's own
+//! filter must let through.
+
+use crate::daemon::boot::{Mailbox, fill, post};
+use crate::daemon::config::Config;
+use crate::daemon::hub::{DnsDriver, FirewallDriver, Hub, NetmeshDriver};
+use crate::daemon::logging;
+use actix::Actor;
+use jaco_dns_core::DnsCore;
+use jaco_firewall_core::FirewallCore;
+use jaco_kit::{Critical, Seeds, Shell, Supervisor};
+use jaco_model::NodeId;
+use jaco_model::entity::MeshKind;
+use jaco_netmesh_core::NetmeshCore;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Name of the tunnel's interface.
+pub(crate) const INTERFACE: &str = "wg-jaco";
+
+/// Between two looks at the engine's own packet filter.
+const EXEMPT_EVERY: Duration = Duration::from_secs(10);
+
+/// What the three parts are started with.
+pub(crate) struct Site<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) hub: &'a Hub,
+    pub(crate) node: NodeId,
+}
+
+impl Site<'_> {
+    /// Starts all three. What the host refuses is logged, and no container starts without it.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        self.firewall(Seeds.seed()?);
+        self.dns();
+        self.netmesh(Seeds.seed()?);
+        actix::spawn(keep_exempt());
+        Ok(())
+    }
+
+    fn firewall(&self, seed: u64) {
+        let mailbox: Mailbox<jaco_firewall_core::Input> = Mailbox::default();
+        let answers = mailbox.clone();
+        match jaco_firewall::Driver::spawn(move |input| post(&answers, input)) {
+            Ok(driver) => self.hub.equip(|overlay| overlay.firewall = Some(driver)),
+            Err(error) => {
+                tracing::error!(error = logging::chain(&error), "no packet filter");
+            }
+        }
+        let isolation = &self.config.isolation;
+        let mut options = jaco_firewall_core::Options {
+            host_ports: isolation.host_ports.iter().copied().collect(),
+            block_metadata: isolation.block_metadata,
+            ..jaco_firewall_core::Options::default()
+        };
+        options.control_ports.extend([self.config.wg_port]);
+        let (hub, supervisor, node) =
+            (self.hub.clone(), self.supervisor.clone(), self.node.clone());
+        let factory = move || {
+            let settings = jaco_firewall_core::Settings::default();
+            let core = FirewallCore::new(node.clone(), options.clone(), settings, seed);
+            let driver = FirewallDriver(hub.clone());
+            let address = Shell::new("firewall", core, driver, &supervisor).start();
+            fill(&mailbox, address.clone().recipient());
+            hub.link(|links| links.firewall = Some(address.recipient()));
+        };
+        factory();
+        self.supervise("firewall", factory);
+    }
+
+    fn dns(&self) {
+        let mailbox: Mailbox<jaco_dns_core::Input> = Mailbox::default();
+        let answers = mailbox.clone();
+        let mut config = jaco_dns::Config::new(self.supervisor.clock());
+        config.forwarders = forwarders(&self.config.dns.forwarders);
+        match jaco_dns::Driver::spawn(config, move |input| post(&answers, input)) {
+            Ok(driver) => self.hub.equip(|overlay| overlay.dns = Some(driver)),
+            Err(error) => tracing::error!(error = logging::chain(&error), "no DNS responder"),
+        }
+        let (hub, supervisor, node) =
+            (self.hub.clone(), self.supervisor.clone(), self.node.clone());
+        let factory = move || {
+            let core = DnsCore::new(node.clone(), jaco_dns_core::Settings::default());
+            let driver = DnsDriver(hub.clone());
+            let address = Shell::new("dns", core, driver, &supervisor).start();
+            fill(&mailbox, address.clone().recipient());
+            hub.link(|links| links.dns = Some(address.recipient()));
+        };
+        factory();
+        self.supervise("dns", factory);
+    }
+
+    /// The mesh comes a moment later: its driver must find out what the kernel has.
+    fn netmesh(&self, seed: u64) {
+        let mailbox: Mailbox<jaco_netmesh_core::Input> = Mailbox::default();
+        let answers = mailbox.clone();
+        let config = jaco_netmesh::Config {
+            data_dir: self.config.data_dir.clone(),
+            interface: INTERFACE.to_owned(),
+            kind: match self.config.wireguard.mode.as_str() {
+                "kernel" => Some(MeshKind::Kernel),
+                "userspace" => Some(MeshKind::Userspace),
+                _ => None,
+            },
+            helper: jaco_netmesh::HelperCommand::own(),
+        };
+        let settings = jaco_netmesh_core::Settings {
+            me: self.node.clone(),
+            port: self.config.wg_port,
+            mtu: Some(self.config.wireguard.mtu).filter(|mtu| *mtu > 0),
+            seed,
+        };
+        let port = self.config.wg_port;
+        let (hub, supervisor) = (self.hub.clone(), self.supervisor.clone());
+        actix::spawn(async move {
+            let spawned = jaco_netmesh::Driver::spawn(config, move |input| post(&answers, input));
+            match spawned.await {
+                Ok(driver) => hub.equip(|overlay| {
+                    overlay.port = port;
+                    overlay.netmesh = Some(driver);
+                }),
+                Err(error) => {
+                    tracing::error!(error = logging::chain(&error), "no mesh between nodes");
+                    return;
+                }
+            }
+            let factory = {
+                let (hub, supervisor) = (hub.clone(), supervisor.clone());
+                move || {
+                    let core = NetmeshCore::new(settings.clone());
+                    let driver = NetmeshDriver(hub.clone());
+                    let address = Shell::new("netmesh", core, driver, &supervisor).start();
+                    fill(&mailbox, address.clone().recipient());
+                    hub.link(|links| links.netmesh = Some(address.recipient()));
+                }
+            };
+            factory();
+            hub.show_state();
+            supervisor.supervise("netmesh", rebuild(&hub, factory));
+        });
+    }
+
+    fn supervise(&self, name: &'static str, factory: impl Fn() + 'static) {
+        self.supervisor.supervise(name, rebuild(self.hub, factory));
+    }
+}
+
+/// What a part of the network remembers it reads again from the kernel.
+fn rebuild(hub: &Hub, factory: impl Fn() + 'static) -> Critical {
+    let hub = hub.clone();
+    Critical::Rebuild(Box::new(move || {
+        factory();
+        hub.show_state();
+    }))
+}
+
+/// The configuration has checked that they are addresses.
+fn forwarders(texts: &[String]) -> Vec<SocketAddr> {
+    let parse =
+        |text: &String| text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
+    texts.iter().filter_map(parse).collect()
+}
+
+/// Keeps the two rules that let the mesh through the engine's own filter. The engine writes its
+/// rules anew when it starts, and others may flush them.
+async fn keep_exempt() {
+    let mut failed = BTreeSet::new();
+    loop {
+        let outcome = tokio::task::spawn_blocking(jaco_firewall::exempt).await;
+        match outcome {
+            Ok(Ok(_)) => failed.clear(),
+            Ok(Err(error)) => {
+                let text = logging::chain(&error);
+                if failed.insert(text.clone()) {
+                    tracing::warn!(target: "firewall", error = text, "overlay_exempt_failed");
+                }
+            }
+            Err(_) => return,
+        }
+        tokio::time::sleep(EXEMPT_EVERY).await;
+    }
+}
