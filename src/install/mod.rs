@@ -5,6 +5,7 @@
 
 mod checks;
 mod host;
+mod network;
 mod place;
 mod remove;
 

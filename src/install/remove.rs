@@ -1,7 +1,7 @@
 //! Taking JACO off a host again.
 
 use super::place::remove as remove_file;
-use super::{Error, Target, host};
+use super::{Error, Target, host, network};
 use serde::Serialize;
 use std::fs;
 use std::io;
@@ -58,6 +58,10 @@ pub(crate) fn remove(
         host::systemctl(&["daemon-reload"])?;
     }
     if purge {
+        if target.is_live() {
+            step("Removing the mesh and the packet filter");
+            done.warnings.extend(network::take_down(data_dir));
+        }
         step("Removing configuration and data");
         for dir in [Path::new("/etc/jaco"), data_dir, Path::new("/run/jaco")] {
             if remove_tree(&target.at(dir))? {
