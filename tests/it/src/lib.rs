@@ -12,6 +12,7 @@ mod load;
 mod node;
 mod pause;
 mod random;
+pub mod reach;
 mod run;
 mod shape;
 mod siege;

@@ -323,6 +323,15 @@ impl Node {
         Ok(Run::of(command.args(["client", "get", url]))?.exits(0)?.stdout)
     }
 
+    /// Connects to an address from inside the host and expects an echo.
+    ///
+    /// # Errors
+    /// When the probe cannot be started; that nobody answers is no error here.
+    pub fn dial(&self, protocol: &str, address: &str) -> Result<Run> {
+        let mut command = self.host().command(&self.programs.probe);
+        Run::of(command.args(["client", "dial", protocol, address, "hello"]))
+    }
+
     /// Posts to a published port of the host, from outside it.
     ///
     /// # Errors
