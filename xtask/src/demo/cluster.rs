@@ -31,6 +31,8 @@ pub(super) fn tour(site: &mut Site) -> Result<()> {
     let path = example(DEPLOYMENT)?;
     let path = path.to_str().context("the path of the examples is not UTF-8")?.to_owned();
     apply_through_a_follower(site, &path)?;
+    talk_across_hosts(site)?;
+    meet_a_stranger(site)?;
     let lost = lose_the_leader(site)?;
     come_back(site, lost)?;
     leave_and_join(site)?;
@@ -84,6 +86,66 @@ fn apply_through_a_follower(site: &Site, path: &str) -> Result<()> {
 
     println!("\n==> the logs of all nodes, merged on one");
     site.member(1).show(&["logs", SERVICE, "--tail", "1"])
+}
+
+/// Each replica of the service asks the store by its name, wherever that is.
+fn talk_across_hosts(site: &Site) -> Result<()> {
+    println!("\n==> one network: each replica asks the store by its name, on whatever host it is");
+    let store = container_of(site, "hello", "store")?;
+    let webs =
+        site.members().iter().map(|member| Ok((member, containers_on(member, "hello", "web")?)));
+    for (member, ids) in webs.collect::<Result<Vec<_>>>()? {
+        for id in ids {
+            let ask = ["exec", &id, "/probe", "client", "get", "http://store:8080/"];
+            let page = until("an answer of the store", LIMIT, || Ok(member.docker(&ask).ok()))?;
+            let name = page.lines().next().unwrap_or_default();
+            println!("a web on {} asked store on {}: {name}", member.name(), store.0.name());
+        }
+    }
+    Ok(())
+}
+
+/// A container of another deployment finds neither the name nor the address.
+fn meet_a_stranger(site: &Site) -> Result<()> {
+    println!("\n==> and a wall: a container of another deployment finds neither name nor way");
+    let path = example("stranger")?;
+    let path = path.to_str().context("the path of the examples is not UTF-8")?.to_owned();
+    site.member(0).show(&["apply", &path])?;
+    let (member, id) = container_of(site, "stranger", "visitor")?;
+    let rows = site.member(0).json(&["ps", "hello/store"])?;
+    let address = rows[0]["ips"].as_object().and_then(|ips| ips.values().next());
+    let address = address.and_then(Value::as_str).context("the store has no address")?;
+    for host in ["store", "store.hello.jaco.internal", address] {
+        let url = format!("http://{host}:8080/");
+        let answer = member.docker(&["exec", &id, "/probe", "client", "get", &url]);
+        ensure!(answer.is_err(), "the stranger got an answer of {url}");
+        println!("visitor on {} asked {url}: no answer", member.name());
+    }
+    site.member(0).show(&["delete", "stranger", "--yes"])
+}
+
+/// The containers of a service on one host.
+fn containers_on(member: &Member, deployment: &str, service: &str) -> Result<Vec<String>> {
+    let of = |one: &&Value| {
+        let labels = &one["Labels"];
+        labels["jaco.deployment"] == deployment && labels["jaco.service"] == service
+    };
+    let all = member.engine().containers()?;
+    Ok(all.iter().filter(of).filter_map(|one| one["Id"].as_str().map(str::to_owned)).collect())
+}
+
+/// The only container of a service, and the member on whose host it is.
+fn container_of<'a>(
+    site: &'a Site,
+    deployment: &str,
+    service: &str,
+) -> Result<(&'a Member, String)> {
+    for member in site.members() {
+        if let Some(id) = containers_on(member, deployment, service)?.pop() {
+            return Ok((member, id));
+        }
+    }
+    bail!("no container of {deployment}/{service}")
 }
 
 /// Kills the leader's daemon; gives which it was.
