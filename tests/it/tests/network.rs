@@ -21,7 +21,7 @@ fn stack(name: &str) -> Result<Stack> {
     let environment = json!({
         "PROBE_TCP_PORT": TCP_PORT.to_string(),
         "PROBE_UDP_PORT": UDP_PORT.to_string(),
-        "PROBE_TIMEOUT_MS": "1500",
+        "PROBE_TIMEOUT_MS": "800",
     });
     let web = json!({ "environment": environment, "deploy": { "replicas": 3 } });
     Stack::new(name, json!({ "services": { "web": probe(web) } }))
