@@ -162,7 +162,8 @@ fn op_of(input: &Input) -> Option<OpId> {
         Input::StateChanged(_)
         | Input::Doubted(_)
         | Input::Isolation(_)
-        | Input::Mtu(_) | Input::Mesh(_)
+        | Input::Mtu(_)
+        | Input::Mesh(_)
         | Input::EngineUp(_)
         | Input::EngineDown { .. }
         | Input::Event { .. } => None,
