@@ -67,7 +67,7 @@ async fn what_is_in_the_mailbox_together_is_handed_over_together() {
     let seen = Rc::default();
     let shell = start(&supervisor, &seen);
     for input in [1, 3, 5] {
-        shell.do_send(Deliver(input));
+        shell.try_send(Deliver(input)).unwrap();
     }
     until(&seen, 8).await;
     assert_eq!(*seen.borrow(), [1_003, 1, 2, 3, 4, 5, 6, 105]);
