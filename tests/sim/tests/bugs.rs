@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Seeds until a mistake must be found.
-const SEEDS_MAX: u64 = 300;
+const SEEDS_MAX: u64 = 600;
 
 #[test]
 fn finds_every_seeded_bug() {

@@ -197,6 +197,11 @@ impl RaftCore {
             }
             self.steer_members();
             self.ask_reads();
+            // Or a member with nothing else to do would never answer, which is another mistake.
+            #[cfg(feature = "seeded-bugs")]
+            if self.has_bug(crate::seeded::SeededBug::LeaseReads) {
+                self.answer_reads(out);
+            }
             if self.node.has_ready() {
                 self.begin_ready(out);
             } else if self.snapshots.taken.is_some() || self.members_unsaved.is_some() {
