@@ -201,7 +201,7 @@ pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Resu
     start_scheduler(&hub, supervisor, Seeds.seed()?);
     start_runtime(&hub, supervisor, host, &runtime_mailbox, Seeds.seed()?);
     start_liveness(&hub, supervisor, node.clone(), Seeds.seed()?);
-    let site = Site { config, supervisor, hub: &hub, node };
+    let site = Site { config, supervisor, hub: &hub, node, listens: *listens };
     site.start()?;
     start_raft(&hub, supervisor, raft, &raft_mailbox);
     hub.show_state();

@@ -29,17 +29,21 @@ pub(crate) struct Site<'a> {
     pub(crate) supervisor: &'a Supervisor,
     pub(crate) hub: &'a Hub,
     pub(crate) node: NodeId,
+    /// Whether the node may ever have others; one that never has needs no mesh.
+    pub(crate) listens: bool,
 }
 
 impl Site<'_> {
-    /// Starts all three. What the host refuses is logged, and no container starts without it.
+    /// Starts them. What the host refuses is logged, and no container starts without it.
     ///
     /// # Errors
     /// When the kernel gives no randomness.
     pub(crate) fn start(&self) -> io::Result<()> {
         self.firewall(Seeds.seed()?);
         self.dns();
-        self.netmesh(Seeds.seed()?);
+        if self.listens {
+            self.netmesh(Seeds.seed()?);
+        }
         actix::spawn(keep_exempt());
         Ok(())
     }

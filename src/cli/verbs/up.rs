@@ -55,7 +55,7 @@ pub(crate) fn run(globals: &Globals, verb: Up) -> Outcome {
     let socket = config.unix_socket.clone();
     let daemon = Embedded::start(config)?;
     notice(globals, &format!("Socket: {} (jaco --socket {0} …)", socket.display()));
-    notice(globals, "One node: no mesh; Docker's bridges keep networks apart.");
+    notice(globals, "One node: no mesh; the packet filter keeps networks apart.");
     let globals = globals.at(socket);
     let client = Client::new(&globals)?;
     let origin = manifest::origin(&checked);
