@@ -93,7 +93,19 @@ impl World {
         let handle = Driver::spawn(config, move |input| drop(sender.send(input))).unwrap();
         let world = World { handle, inputs };
         world.handle.run(Effect::Serve(zones(&[])));
-        world.listen("lo", own(1)).unwrap();
+        // The thread of a world that was just dropped may be about to close its sockets.
+        let taken = |result: &Result<(), String>| {
+            result.as_ref().is_err_and(|why| why.contains("Address already in use"))
+        };
+        let mut listening = world.listen("lo", own(1));
+        for _ in 0..1_000 {
+            if !taken(&listening) {
+                break;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+            listening = world.listen("lo", own(1));
+        }
+        listening.unwrap();
         world
     }
 
