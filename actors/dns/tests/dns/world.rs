@@ -102,7 +102,7 @@ impl World {
             if !taken(&listening) {
                 break;
             }
-            std::thread::park_timeout(std::time::Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
             listening = world.listen("lo", own(1));
         }
         listening.unwrap();
