@@ -4,7 +4,7 @@ use crate::daemon::address::{self, Addresses};
 use crate::daemon::cluster::PeerRecord;
 use crate::daemon::config::Config;
 use crate::daemon::hub::{
-    Boards, Hub, LivenessDriver, Parts, RaftDriver, RuntimeDriver, SchedulerDriver,
+    Boards, Hub, Links, LivenessDriver, Parts, RaftDriver, RuntimeDriver, SchedulerDriver,
 };
 use crate::daemon::identity::RosterFile;
 use crate::daemon::network::{self, Network, PeerRequest, Surroundings};
@@ -12,7 +12,8 @@ use crate::daemon::overlay::Site;
 use crate::daemon::persist::{Deliver as DeliverRaft, Disk};
 use actix::Actor;
 use jaco_api::Membership;
-use jaco_kit::{Critical, Deliver, Seeds, Shell, Supervisor};
+use jaco_kit::{Critical, Deliver, Perform, Seeds, Shell, Supervisor};
+use jaco_kit_core::Core;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::entity::Capacity;
 use jaco_model::{ClusterId, NodeId};
@@ -24,6 +25,7 @@ use jaco_runtime_core::{Host, RuntimeCore, Settings};
 use jaco_scheduler::Scheduler;
 use jaco_state::State;
 use jaco_wiring::{Me, Member, Start, decode_state};
+use std::fmt;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -237,38 +239,52 @@ fn start_raft(
     hub.link(|links| links.raft = Some(address.recipient()));
 }
 
-/// The scheduler remembers nothing that it cannot see again, so a broken one is simply rebuilt.
+/// Starts a shell and keeps it: when it ends a new one is built and shown where things stand. At
+/// the start `start` shows all of them once. What such a core remembers it sees again, in the
+/// state, the engine, the kernel or the answers of others.
+pub(crate) fn keep<C, P>(
+    hub: &Hub,
+    supervisor: &Supervisor,
+    name: &'static str,
+    make: impl Fn() -> (C, P) + 'static,
+    link: impl Fn(&mut Links, actix::Recipient<Deliver<C::Input>>) + 'static,
+) where
+    C: Core + Unpin + 'static,
+    C::Input: fmt::Debug + Send + Unpin,
+    P: Perform<C::Effect> + Unpin,
+{
+    let factory = {
+        let (hub, supervisor) = (hub.clone(), supervisor.clone());
+        move || {
+            let (core, driver) = make();
+            let address = Shell::new(name, core, driver, &supervisor).start().recipient();
+            hub.link(|links| link(links, address));
+        }
+    };
+    factory();
+    let hub = hub.clone();
+    let rebuild = Critical::Rebuild(Box::new(move || {
+        factory();
+        hub.show_state();
+    }));
+    supervisor.supervise(name, rebuild);
+}
+
 fn start_scheduler(hub: &Hub, supervisor: &Supervisor, seed: u64) {
-    let factory = {
-        let (hub, supervisor) = (hub.clone(), supervisor.clone());
-        move || {
-            let core = Scheduler::new(seed);
-            let driver = SchedulerDriver(hub.clone());
-            let address = Shell::new("scheduler", core, driver, &supervisor).start();
-            hub.link(|links| links.scheduler = Some(address.recipient()));
-        }
-    };
-    factory();
-    supervisor.supervise("scheduler", rebuild(hub, factory));
+    let driver = hub.clone();
+    let make = move || (Scheduler::new(seed), SchedulerDriver(driver.clone()));
+    keep(hub, supervisor, "scheduler", make, |links, at| links.scheduler = Some(at));
 }
 
-/// What liveness remembers it hears again within seconds.
 fn start_liveness(hub: &Hub, supervisor: &Supervisor, node: NodeId, seed: u64) {
-    let factory = {
-        let (hub, supervisor) = (hub.clone(), supervisor.clone());
-        move || {
-            let settings = jaco_liveness_core::Settings::default();
-            let core = LivenessCore::new(node.clone(), settings, seed);
-            let driver = LivenessDriver(hub.clone());
-            let address = Shell::new("liveness", core, driver, &supervisor).start();
-            hub.link(|links| links.liveness = Some(address.recipient()));
-        }
+    let driver = hub.clone();
+    let make = move || {
+        let settings = jaco_liveness_core::Settings::default();
+        (LivenessCore::new(node.clone(), settings, seed), LivenessDriver(driver.clone()))
     };
-    factory();
-    supervisor.supervise("liveness", rebuild(hub, factory));
+    keep(hub, supervisor, "liveness", make, |links, at| links.liveness = Some(at));
 }
 
-/// The runtime's memory is what the engine and the state say, so a broken one is simply rebuilt.
 fn start_runtime(
     hub: &Hub,
     supervisor: &Supervisor,
@@ -276,28 +292,15 @@ fn start_runtime(
     mailbox: &Mailbox<jaco_runtime_core::Input>,
     seed: u64,
 ) {
-    let factory = {
-        let (hub, supervisor, mailbox) = (hub.clone(), supervisor.clone(), mailbox.clone());
-        move || {
-            let settings = Settings { needs_isolation: true, has_dns: true, ..Settings::default() };
-            let core = RuntimeCore::new(host.clone(), settings, seed);
-            let driver = RuntimeDriver(hub.clone());
-            let address = Shell::new("runtime", core, driver, &supervisor).start();
-            fill(&mailbox, address.clone().recipient());
-            hub.link(|links| links.runtime = Some(address.recipient()));
-        }
+    let (driver, mailbox) = (hub.clone(), mailbox.clone());
+    let make = move || {
+        let settings = Settings { needs_isolation: true, has_dns: true, ..Settings::default() };
+        (RuntimeCore::new(host.clone(), settings, seed), RuntimeDriver(driver.clone()))
     };
-    factory();
-    supervisor.supervise("runtime", rebuild(hub, factory));
-}
-
-/// Builds again, and shows the new shell where things stand; at the start `start` shows it once.
-fn rebuild(hub: &Hub, factory: impl Fn() + 'static) -> Critical {
-    let hub = hub.clone();
-    Critical::Rebuild(Box::new(move || {
-        factory();
-        hub.show_state();
-    }))
+    keep(hub, supervisor, "runtime", make, move |links, at| {
+        fill(&mailbox, at.clone());
+        links.runtime = Some(at);
+    });
 }
 
 /// What this node knows about itself without asking anybody.

@@ -14,7 +14,7 @@ mod logging;
 mod logs;
 mod network;
 mod notify;
-pub(crate) mod overlay;
+mod overlay;
 mod persist;
 mod renew;
 mod serve;

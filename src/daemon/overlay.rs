@@ -1,24 +1,21 @@
 //! Puts the containers' network together: mesh, packet filter, names, and what the engine's own
 //! filter must let through.
 
-use crate::daemon::boot::{Mailbox, fill, post};
+use crate::daemon::boot::{Mailbox, fill, keep, post};
 use crate::daemon::config::Config;
 use crate::daemon::hub::{DnsDriver, FirewallDriver, Hub, NetmeshDriver};
 use crate::daemon::logging;
-use actix::Actor;
 use jaco_dns_core::DnsCore;
 use jaco_firewall_core::FirewallCore;
-use jaco_kit::{Critical, Seeds, Shell, Supervisor};
+use jaco_kit::{Seeds, Supervisor};
 use jaco_model::NodeId;
 use jaco_model::entity::MeshKind;
+use jaco_model::name::MESH_INTERFACE;
 use jaco_netmesh_core::NetmeshCore;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// Name of the tunnel's interface.
-pub(crate) const INTERFACE: &str = "wg-jaco";
 
 /// Between two looks at the engine's own packet filter.
 const EXEMPT_EVERY: Duration = Duration::from_secs(10);
@@ -64,18 +61,16 @@ impl Site<'_> {
             ..jaco_firewall_core::Options::default()
         };
         options.control_ports.extend([self.config.wg_port]);
-        let (hub, supervisor, node) =
-            (self.hub.clone(), self.supervisor.clone(), self.node.clone());
-        let factory = move || {
+        let (driver, node) = (self.hub.clone(), self.node.clone());
+        let make = move || {
             let settings = jaco_firewall_core::Settings::default();
             let core = FirewallCore::new(node.clone(), options.clone(), settings, seed);
-            let driver = FirewallDriver(hub.clone());
-            let address = Shell::new("firewall", core, driver, &supervisor).start();
-            fill(&mailbox, address.clone().recipient());
-            hub.link(|links| links.firewall = Some(address.recipient()));
+            (core, FirewallDriver(driver.clone()))
         };
-        factory();
-        self.supervise("firewall", factory);
+        keep(self.hub, self.supervisor, "firewall", make, move |links, at| {
+            fill(&mailbox, at.clone());
+            links.firewall = Some(at);
+        });
     }
 
     fn dns(&self) {
@@ -87,17 +82,15 @@ impl Site<'_> {
             Ok(driver) => self.hub.equip(|overlay| overlay.dns = Some(driver)),
             Err(error) => tracing::error!(error = logging::chain(&error), "no DNS responder"),
         }
-        let (hub, supervisor, node) =
-            (self.hub.clone(), self.supervisor.clone(), self.node.clone());
-        let factory = move || {
+        let (driver, node) = (self.hub.clone(), self.node.clone());
+        let make = move || {
             let core = DnsCore::new(node.clone(), jaco_dns_core::Settings::default());
-            let driver = DnsDriver(hub.clone());
-            let address = Shell::new("dns", core, driver, &supervisor).start();
-            fill(&mailbox, address.clone().recipient());
-            hub.link(|links| links.dns = Some(address.recipient()));
+            (core, DnsDriver(driver.clone()))
         };
-        factory();
-        self.supervise("dns", factory);
+        keep(self.hub, self.supervisor, "dns", make, move |links, at| {
+            fill(&mailbox, at.clone());
+            links.dns = Some(at);
+        });
     }
 
     /// The mesh comes a moment later: its driver must find out what the kernel has.
@@ -106,7 +99,7 @@ impl Site<'_> {
         let answers = mailbox.clone();
         let config = jaco_netmesh::Config {
             data_dir: self.config.data_dir.clone(),
-            interface: INTERFACE.to_owned(),
+            interface: MESH_INTERFACE.to_owned(),
             kind: match self.config.wireguard.mode.as_str() {
                 "kernel" => Some(MeshKind::Kernel),
                 "userspace" => Some(MeshKind::Userspace),
@@ -134,34 +127,15 @@ impl Site<'_> {
                     return;
                 }
             }
-            let factory = {
-                let (hub, supervisor) = (hub.clone(), supervisor.clone());
-                move || {
-                    let core = NetmeshCore::new(settings.clone());
-                    let driver = NetmeshDriver(hub.clone());
-                    let address = Shell::new("netmesh", core, driver, &supervisor).start();
-                    fill(&mailbox, address.clone().recipient());
-                    hub.link(|links| links.netmesh = Some(address.recipient()));
-                }
-            };
-            factory();
+            let driver = hub.clone();
+            let make = move || (NetmeshCore::new(settings.clone()), NetmeshDriver(driver.clone()));
+            keep(&hub, &supervisor, "netmesh", make, move |links, at| {
+                fill(&mailbox, at.clone());
+                links.netmesh = Some(at);
+            });
             hub.show_state();
-            supervisor.supervise("netmesh", rebuild(&hub, factory));
         });
     }
-
-    fn supervise(&self, name: &'static str, factory: impl Fn() + 'static) {
-        self.supervisor.supervise(name, rebuild(self.hub, factory));
-    }
-}
-
-/// What a part of the network remembers it reads again from the kernel.
-fn rebuild(hub: &Hub, factory: impl Fn() + 'static) -> Critical {
-    let hub = hub.clone();
-    Critical::Rebuild(Box::new(move || {
-        factory();
-        hub.show_state();
-    }))
 }
 
 /// The configuration has checked that they are addresses.

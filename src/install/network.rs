@@ -1,6 +1,6 @@
 //! Takes the containers' network off a host whose containers are gone.
 
-use crate::daemon::overlay::INTERFACE;
+use jaco_model::name::MESH_INTERFACE;
 use jaco_netmesh::{Config, Driver, HelperCommand};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub(super) fn take_down(data_dir: &Path) -> Vec<String> {
     if data_dir.join("keys/wg.key").try_exists().unwrap_or(true)
         && let Err(why) = remove_mesh(data_dir)
     {
-        warnings.push(format!("the interface {INTERFACE} stays: {why}"));
+        warnings.push(format!("the interface {MESH_INTERFACE} stays: {why}"));
     }
     if let Err(error) = jaco_firewall::remove_table() {
         warnings.push(format!("the table \"inet jaco\" of nftables stays: {error}"));
@@ -23,7 +23,7 @@ fn remove_mesh(data_dir: &Path) -> Result<(), String> {
     let runtime = runtime.map_err(|error| error.to_string())?;
     let config = Config {
         data_dir: data_dir.to_owned(),
-        interface: INTERFACE.to_owned(),
+        interface: MESH_INTERFACE.to_owned(),
         kind: None,
         helper: HelperCommand::own(),
     };

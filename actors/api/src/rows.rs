@@ -1,7 +1,7 @@
 //! Rows of the tables: the replicated state in the API's words.
 
 use crate::backend::Contacts;
-use jaco_model::entity::{Instance, MeshKind, Node, Replica, Slot, Transition};
+use jaco_model::entity::{Instance, Node, Replica, Slot, Transition};
 use jaco_model::spec::{PortSpec, Protocol, ServiceSpec};
 use jaco_model::view::{
     CapacityView, MeshNodeView, NodeView, ReplicaRow, ReplicaStatusRow, TransitionView,
@@ -181,11 +181,7 @@ fn node(state: &State, node: &Node, contacts: &Contacts) -> NodeView {
         last_contact_seconds: contacts.ages.get(&node.id).map(Duration::as_secs),
         wireguard: facts.mesh.as_ref().map(|mesh| MeshNodeView {
             address: node.mesh_address.map(|address| address.to_string()).unwrap_or_default(),
-            kind: match mesh.kind {
-                MeshKind::Kernel => "kernel",
-                MeshKind::Userspace => "userspace",
-            }
-            .to_owned(),
+            kind: mesh.kind.as_str().to_owned(),
             mtu: mesh.mtu,
             path: contacts.paths.get(&node.id).map(|path| (*path).to_owned()),
         }),

@@ -5,13 +5,8 @@
 //! there is decided by our own table, in which a drop always wins.
 
 use crate::error::Error;
+use jaco_model::name::{BRIDGE_PREFIX, MESH_INTERFACE};
 use std::process::{Command, Stdio};
-
-/// What comes out of the mesh towards a container, and what was published by a translated port.
-const RULES: [&[&str]; 2] = [
-    &["-i", "wg-jaco", "-o", "jaco-+", "-j", "ACCEPT"],
-    &["-o", "jaco-+", "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"],
-];
 
 /// Puts the two rules at the top of `DOCKER-USER` where they are missing, with the program that the
 /// engine itself uses. Tells how many were missing; an engine without that chain needs none.
@@ -22,8 +17,14 @@ pub fn exempt() -> Result<usize, Error> {
     if !iptables(&["-n", "-L", "DOCKER-USER"])?.0 {
         return Ok(0);
     }
+    // What comes out of the mesh towards a container, and what was published by a translated port.
+    let bridges = format!("{BRIDGE_PREFIX}+");
+    let rules: [&[&str]; 2] = [
+        &["-i", MESH_INTERFACE, "-o", &bridges, "-j", "ACCEPT"],
+        &["-o", &bridges, "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"],
+    ];
     let mut missing = 0;
-    for rule in RULES {
+    for rule in rules {
         if iptables(&[&["-C", "DOCKER-USER"], rule].concat())?.0 {
             continue;
         }

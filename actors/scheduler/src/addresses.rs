@@ -62,7 +62,8 @@ impl<'a> Addresses<'a> {
             }
             let free = free.get_or_insert_with(|| self.free.clone());
             if !free.lowest(prefix).is_some_and(|net| free.take(net)) {
-                return Some(Reason::with(POOL_EXHAUSTED, format!("{scope} wants a /{prefix}")));
+                let reason = Reason::with(POOL_EXHAUSTED, format!("{scope} wants a /{prefix}"));
+                return Some(Reason { block: Some(prefix), ..reason });
             }
         }
         None
@@ -83,11 +84,7 @@ impl<'a> Addresses<'a> {
 
     /// Why some slot has no node, when blocks are what is missing.
     pub(crate) fn exhausted(&self, refusals: &Refusals<'_>) -> Fault {
-        let prefix = |(_, reason): &(_, Reason)| {
-            let (_, prefix) = reason.detail.rsplit_once('/')?;
-            prefix.parse().ok().filter(|_| reason.code == POOL_EXHAUSTED)
-        };
-        let prefix = refusals.iter().find_map(prefix);
+        let prefix = refusals.iter().find_map(|(_, reason)| reason.block);
         let prefix = prefix.unwrap_or_else(|| self.state.ipam().block_prefix);
         self.state.pool_exhausted(prefix, self.at).with("free", self.free.addresses())
     }

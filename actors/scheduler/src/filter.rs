@@ -15,15 +15,17 @@ use std::collections::BTreeSet;
 pub(crate) struct Reason {
     pub(crate) code: &'static str,
     pub(crate) detail: String,
+    /// The prefix of the block that is missing, where that is the reason.
+    pub(crate) block: Option<u8>,
 }
 
 impl Reason {
     pub(crate) fn new(code: &'static str) -> Reason {
-        Reason { code, detail: String::new() }
+        Reason::with(code, String::new())
     }
 
     pub(crate) fn with(code: &'static str, detail: impl Into<String>) -> Reason {
-        Reason { code, detail: detail.into() }
+        Reason { code, detail: detail.into(), block: None }
     }
 
     /// As it stands in explanations: `code` or `code: detail`.

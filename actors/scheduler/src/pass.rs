@@ -7,6 +7,7 @@
 use crate::board::Board;
 use crate::depends;
 use crate::memory::{Memory, Timers};
+use crate::releases;
 use crate::service::shared;
 use jaco_kit_core::{Mono, Now};
 use jaco_model::command::{Rollback, Step};
@@ -169,11 +170,11 @@ impl<'a> Pass<'a> {
 
     /// The stamp that a command sent now would have.
     pub(crate) fn stamp(&self) -> WallMs {
-        self.cluster_time().max(WallMs(self.now.wall.0))
+        releases::stamp(self.state, self.now)
     }
 
     /// Cluster time of the state: no later command is stamped earlier.
     pub(crate) fn cluster_time(&self) -> WallMs {
-        self.state.cluster.as_ref().map_or(WallMs(0), |cluster| cluster.cluster_time)
+        self.state.cluster_time()
     }
 }

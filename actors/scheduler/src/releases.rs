@@ -55,7 +55,6 @@ impl Releases {
 }
 
 /// The stamp that a command sent now would have.
-fn stamp(state: &State, now: Now) -> WallMs {
-    let cluster = state.cluster.as_ref().map_or(WallMs(0), |cluster| cluster.cluster_time);
-    cluster.max(WallMs(now.wall.0))
+pub(crate) fn stamp(state: &State, now: Now) -> WallMs {
+    state.cluster_time().max(WallMs(now.wall.0))
 }

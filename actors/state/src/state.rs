@@ -78,6 +78,12 @@ pub struct State {
 }
 
 impl State {
+    /// The latest stamp of any command, before which none is stamped; zero before there is a
+    /// cluster.
+    pub fn cluster_time(&self) -> WallMs {
+        self.cluster.as_ref().map_or(WallMs(0), |cluster| cluster.cluster_time)
+    }
+
     /// The deployment's current revision.
     pub fn current(&self, deployment: &DeploymentName) -> Option<&Arc<RevisionRecord>> {
         let revision = self.deployments.get(deployment)?.revision;

@@ -2,6 +2,13 @@
 
 use crate::{DeploymentName, Generation, InstanceId, NodeName, ReplicaId, ServiceName};
 
+/// The interface of the mesh on every node. The packet filter, the engine's networks and the tunnel
+/// must mean the same one.
+pub const MESH_INTERFACE: &str = "wg-jaco";
+
+/// What the linux bridges of all our networks begin with; no other interface may.
+pub const BRIDGE_PREFIX: &str = "jaco-";
+
 /// `<deployment>-<service>-<index>`.
 pub fn replica_id(deployment: &DeploymentName, service: &ServiceName, index: u32) -> ReplicaId {
     ReplicaId::new(format!("{deployment}-{service}-{index}"))

@@ -3,12 +3,7 @@
 use crate::Prefix;
 use crate::expr::{Compare, CtKey, Expr, HeaderBase, MetaKey, Slot, Verdict};
 use crate::ruleset::{Rule, interface_key};
-
-/// The interface of the mesh.
-pub(crate) const MESH_INTERFACE: &str = "wg-jaco";
-
-/// What all our bridges begin with.
-const BRIDGES: &[u8] = b"jaco-";
+use jaco_model::name::{BRIDGE_PREFIX, MESH_INTERFACE};
 
 /// Numbers of protocols above IP, as IANA assigned them.
 pub(crate) const ICMP: u8 = 1;
@@ -98,7 +93,7 @@ impl Builder {
 
     /// One of our bridges.
     pub(crate) fn bridge(self, side: Side) -> Builder {
-        self.interface(side, Compare::Equal, BRIDGES.to_vec())
+        self.interface(side, Compare::Equal, BRIDGE_PREFIX.as_bytes().to_vec())
     }
 
     /// The mesh.
@@ -109,7 +104,7 @@ impl Builder {
     /// Neither a bridge of ours nor the mesh.
     pub(crate) fn not_ours(self, side: Side) -> Builder {
         let mesh = interface_key(MESH_INTERFACE).to_vec();
-        self.interface(side, Compare::Differ, BRIDGES.to_vec()).interface(
+        self.interface(side, Compare::Differ, BRIDGE_PREFIX.as_bytes().to_vec()).interface(
             side,
             Compare::Differ,
             mesh,

@@ -3,12 +3,10 @@
 
 use crate::BridgePlan;
 use jaco_model::entity::{Block, ScopeRecord};
+use jaco_model::name::MESH_INTERFACE;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-
-/// The interface of the mesh.
-const MESH: &str = "wg-jaco";
 
 /// What all networks of this node have in common.
 #[derive(Clone, Debug)]
@@ -55,7 +53,7 @@ impl Terms {
             options.push(("com.docker.network.bridge.gateway_mode_ipv4", mode));
         }
         if version >= Some((28, 2)) {
-            let trusted = MESH.to_owned();
+            let trusted = MESH_INTERFACE.to_owned();
             options.push(("com.docker.network.bridge.trusted_host_interfaces", trusted));
         }
         options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

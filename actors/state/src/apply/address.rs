@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use jaco_model::command::Reply;
 use jaco_model::entity::{Block, Ipam, MeshFacts, Node, Quarantine, Scope, ScopeRecord, Tombstone};
 use jaco_model::event::Event;
+use jaco_model::name::BRIDGE_PREFIX;
 use jaco_model::{DeploymentName, ErrorCode, Fault, Millis, NodeId, WallMs};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -210,7 +211,7 @@ fn bridge_name(scope: &Scope, counter: u32) -> String {
     let digest = Sha256::digest(text);
     let bits = digest.iter().take(7).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)) >> 6;
     let digit = |n: u32| char::from(BASE32[(bits >> (5 * (9 - n)) & 31) as usize]);
-    format!("jaco-{}", (0..10).map(digit).collect::<String>())
+    format!("{BRIDGE_PREFIX}{}", (0..10).map(digit).collect::<String>())
 }
 
 /// Says of these scopes' blocks on a node that nobody uses them any more, where that is so.
