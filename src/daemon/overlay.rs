@@ -39,6 +39,7 @@ impl Site<'_> {
         self.firewall(Seeds.seed()?);
         self.dns();
         if self.listens {
+            self.hub.expect_mesh();
             self.netmesh(Seeds.seed()?);
         }
         actix::spawn(keep_exempt());
@@ -123,8 +124,9 @@ impl Site<'_> {
                     overlay.netmesh = Some(driver);
                 }),
                 Err(error) => {
-                    tracing::error!(error = logging::chain(&error), "no mesh between nodes");
-                    return;
+                    let why = logging::chain(&error);
+                    tracing::error!(error = why, "no mesh between nodes");
+                    return hub.mesh_failed(why);
                 }
             }
             let driver = hub.clone();

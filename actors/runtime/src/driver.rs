@@ -65,12 +65,14 @@ impl Driver {
 impl DriverHandle {
     /// Carries out one order in the background. Its outcome arrives as exactly one input.
     ///
-    /// Proposals are not for the engine: they are answered with an error.
+    /// Proposals and seats are not for the engine: the ones are answered with an error, the others
+    /// not at all.
     pub fn run(&self, effect: Effect) {
         let hands = self.hands.clone();
         self.runtime.spawn(async move {
-            let input = hands.execute(effect).await;
-            (hands.deliver)(input);
+            if let Some(input) = hands.execute(effect).await {
+                (hands.deliver)(input);
+            }
         });
     }
 
@@ -109,8 +111,9 @@ struct Hands {
 }
 
 impl Hands {
-    async fn execute(&self, effect: Effect) -> Input {
-        match effect {
+    async fn execute(&self, effect: Effect) -> Option<Input> {
+        Some(match effect {
+            Effect::Seated(_) => return None,
             Effect::Propose { op, .. } => {
                 let fault = Fault::new(ErrorCode::Internal, "the engine takes no proposals");
                 Input::Proposed { op, result: Err(fault) }
@@ -167,7 +170,7 @@ impl Hands {
                 let removed = async { self.up("remove volume")?.remove_volume(&name).await };
                 Input::Finished { op, result: removed.await }
             }
-        }
+        })
     }
 
     async fn pull(

@@ -142,6 +142,7 @@ impl Member {
             ))),
         ];
         steps.extend(self.show_isolation());
+        steps.push(self.show_seats());
         steps.extend(self.publish(vec![Event::ClusterChanged]));
         if !self.state.nodes.is_empty() {
             steps.extend(self.show_members());
@@ -166,6 +167,7 @@ impl Member {
             jaco_runtime_core::Effect::Propose { op, command } => {
                 self.propose_own(now, Origin::Runtime(op), command)
             }
+            jaco_runtime_core::Effect::Seated(seats) => self.seated(seats),
             other => vec![Step::Io(Io::Runtime(other))],
         }
     }

@@ -7,9 +7,10 @@ use jaco_firewall_core::{Isolation, Reason, Report};
 use jaco_kit_core::Now;
 use jaco_model::command::{Command, Sight};
 use jaco_model::event::Event;
-use jaco_model::{ErrorCode, Fault};
+use jaco_model::{ErrorCode, Fault, InstanceId};
 use jaco_netmesh_core::MeshView;
 use jaco_state::State;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What this member knows of its own network.
@@ -19,10 +20,14 @@ pub(crate) struct Overlay {
     shown: Option<Arc<State>>,
     /// Whether the packet filter is known to work, once its core has said so.
     filter: Option<Result<(), Fault>>,
+    /// Whether this node has a mesh of its own, be it alone.
+    expects_mesh: bool,
     /// How the mesh is, once it was looked at.
     mesh: Option<Arc<MeshView>>,
     /// What the runtime was told last.
     told: Option<Result<(), Fault>>,
+    /// The addresses of this node's containers by network key.
+    seats: BTreeMap<InstanceId, BTreeMap<String, String>>,
 }
 
 impl Member {
@@ -90,9 +95,34 @@ impl Member {
         steps
     }
 
+    /// From now on containers wait for the mesh: it says how large packets of their networks may be.
+    pub fn expect_mesh(&mut self) {
+        self.overlay.expects_mesh = true;
+    }
+
+    /// There is nothing that could carry a mesh, and why.
+    pub fn mesh_failed(&mut self, why: String) -> Vec<Step> {
+        self.overlay.mesh = Some(Arc::new(MeshView { fault: Some(why), ..MeshView::default() }));
+        self.tell_isolation().into_iter().collect()
+    }
+
     /// An effect of the names' core.
     pub fn from_dns(&mut self, effect: jaco_dns_core::Effect) -> Vec<Step> {
         vec![Step::Io(Io::Dns(effect))]
+    }
+
+    /// The runtime core gave addresses out or took them back.
+    pub(crate) fn seated(
+        &mut self,
+        seats: BTreeMap<InstanceId, BTreeMap<String, String>>,
+    ) -> Vec<Step> {
+        self.overlay.seats = seats;
+        vec![self.show_seats()]
+    }
+
+    /// What a core of names that was just built must know.
+    pub(crate) fn show_seats(&self) -> Step {
+        deliver(Delivery::Dns(jaco_dns_core::Input::Seated(self.overlay.seats.clone())))
     }
 
     /// Shows the state to the three cores if anything in it concerns them. They compute their whole
@@ -117,10 +147,14 @@ impl Member {
         steps
     }
 
-    /// Tells the runtime whether containers may start, when that has changed. Before the filter was
-    /// looked at for the first time it has nothing to tell.
+    /// Tells the runtime whether containers may start, when that has changed. Before the filter and
+    /// the mesh were looked at for the first time it has nothing to tell.
     fn tell_isolation(&mut self) -> Option<Step> {
         let filter = self.overlay.filter.clone()?;
+        let is_known = |view: &Arc<MeshView>| view.fault.is_some() || view.mtu.is_some();
+        if self.awaits_mesh() && !self.overlay.mesh.as_ref().is_some_and(is_known) {
+            return None;
+        }
         let alone = self.state.nodes.len() < 2;
         let broken = self.overlay.mesh.as_ref().and_then(|view| view.fault.clone());
         let mesh = broken.filter(|_| !alone).map(|why| unavailable("mesh", why));
@@ -130,6 +164,12 @@ impl Member {
         }
         self.overlay.told = Some(told.clone());
         Some(deliver(Delivery::Runtime(jaco_runtime_core::Input::Isolation(told))))
+    }
+
+    /// Whether there will be a mesh: a member without an address in it gets none.
+    fn awaits_mesh(&self) -> bool {
+        let me = self.state.nodes.get(&self.me.node);
+        self.overlay.expects_mesh && me.is_some_and(|me| me.mesh_address.is_some())
     }
 
     /// What a runtime core that was just built must know.
@@ -147,8 +187,10 @@ fn unavailable(reason: &str, why: String) -> Fault {
 mod tests {
     use super::*;
     use crate::member::{Me, Start};
-    use jaco_model::NodeId;
+    use jaco_model::entity::{Node, NodeFacts, NodeStatus};
+    use jaco_model::{NodeId, NodeName, WallMs};
     use jaco_raft_core::Members;
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     fn member() -> Member {
@@ -170,6 +212,30 @@ mod tests {
             },
             Step::Io(_) => None,
         })
+    }
+
+    fn is_mtu(step: &Step) -> bool {
+        let Step::Deliver(delivery) = step else { return false };
+        matches!(delivery.as_ref(), Delivery::Runtime(jaco_runtime_core::Input::Mtu(_)))
+    }
+
+    /// A member with an address in the mesh.
+    fn node(id: &str) -> Node {
+        Node {
+            id: NodeId::from(id),
+            name: NodeName::from(id),
+            raft_id: 1,
+            status: NodeStatus::Ready,
+            schedulable: true,
+            voter: true,
+            labels: BTreeMap::new(),
+            facts: NodeFacts::default(),
+            joined_at: WallMs(0),
+            serials: Vec::new(),
+            liveness_epoch: 0,
+            leaving: None,
+            mesh_address: Some(Ipv4Addr::new(10, 80, 0, 1)),
+        }
     }
 
     fn report(report: Report) -> jaco_firewall_core::Effect {
@@ -199,6 +265,58 @@ mod tests {
         member.from_netmesh(jaco_netmesh_core::Effect::Show(Arc::new(view)));
         let well = report(Report::Isolation(Isolation::Available));
         assert_eq!(isolation(&member.from_firewall(Now::default(), well)), Some(&Ok(())));
+    }
+
+    #[test]
+    fn containers_wait_for_the_size_of_packets() {
+        let mut member = member();
+        member.expect_mesh();
+        member.state.nodes.insert(NodeId::from("n1"), Arc::new(node("n1")));
+        let show = |view| jaco_netmesh_core::Effect::Show(Arc::new(view));
+        let well = report(Report::Isolation(Isolation::Available));
+        assert_eq!(isolation(&member.from_firewall(Now::default(), well)), None);
+        assert_eq!(isolation(&member.from_netmesh(show(MeshView::default()))), None);
+        let steps = member.from_netmesh(show(MeshView { mtu: Some(1380), ..MeshView::default() }));
+        let first = steps.iter().position(|step| is_mtu(step)).expect("the size");
+        assert_eq!(isolation(&steps[..first]), None, "the size comes first");
+        assert_eq!(isolation(&steps), Some(&Ok(())));
+    }
+
+    #[test]
+    fn a_mesh_that_can_never_be_stops_the_containers_of_members_with_others() {
+        let mut member = member();
+        member.expect_mesh();
+        for id in ["n1", "n2"] {
+            member.state.nodes.insert(NodeId::from(id), Arc::new(node(id)));
+        }
+        let well = report(Report::Isolation(Isolation::Available));
+        assert_eq!(isolation(&member.from_firewall(Now::default(), well)), None);
+        let steps = member.mesh_failed("no /dev/net/tun".to_owned());
+        let Some(Err(fault)) = isolation(&steps) else { panic!("{steps:?}") };
+        assert_eq!(fault.code, ErrorCode::IsolationUnavailable);
+    }
+
+    #[test]
+    fn seats_are_handed_on_and_shown_to_a_core_that_is_built_anew() {
+        let mut member = member();
+        let seats: BTreeMap<_, _> = [(
+            "shop-web-0.g1".parse().unwrap(),
+            [("_default".to_owned(), "10.80.32.2".to_owned())].into(),
+        )]
+        .into();
+        let seated = |steps: &[Step]| {
+            let is_it = |step: &Step| {
+                let Step::Deliver(delivery) = step else { return false };
+                let Delivery::Dns(jaco_dns_core::Input::Seated(told)) = delivery.as_ref() else {
+                    return false;
+                };
+                *told == seats
+            };
+            steps.iter().any(is_it)
+        };
+        let effect = jaco_runtime_core::Effect::Seated(seats.clone());
+        assert!(seated(&member.from_runtime(Now::default(), effect)));
+        assert!(seated(&member.show()));
     }
 
     #[test]

@@ -60,6 +60,17 @@ impl Hub {
         set(&mut self.inner.borrow_mut().overlay);
     }
 
+    /// Containers wait for the mesh.
+    pub(crate) fn expect_mesh(&self) {
+        self.inner.borrow_mut().member.expect_mesh();
+    }
+
+    /// There will be no mesh.
+    pub(crate) fn mesh_failed(&self, why: String) {
+        let steps = self.inner.borrow_mut().member.mesh_failed(why);
+        self.run(steps);
+    }
+
     /// The mesh's driver, if it could start.
     pub(crate) fn netmesh(&self) -> Option<jaco_netmesh::DriverHandle> {
         self.inner.borrow().overlay.netmesh.clone()

@@ -63,6 +63,8 @@ pub struct RuntimeCore {
     mtu: u16,
     /// Volumes that the state does not show as they are.
     volumes: BTreeMap<String, VolumeReport>,
+    /// The addresses of containers that were told last.
+    seats: BTreeMap<InstanceId, BTreeMap<String, String>>,
 }
 
 impl RuntimeCore {
@@ -87,6 +89,7 @@ impl RuntimeCore {
             isolation: None,
             mtu: MTU,
             volumes: BTreeMap::new(),
+            seats: BTreeMap::new(),
         }
     }
 
@@ -298,6 +301,7 @@ impl RuntimeCore {
 
     /// Lets everything take the steps that are possible now.
     fn pump(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
         self.engine.begin(now.mono);
         let held = self.tasks.values().flat_map(|task| task.holds.iter().copied());
         self.addresses.settle(now.mono, held.collect());
@@ -315,9 +319,24 @@ impl RuntimeCore {
             let gone = |task: &Task| !task.listed && matches!(task.phase, Phase::Gone);
             self.tasks.retain(|_, task| !gone(task));
             self.report(now, &state);
+            effects.extend(self.seat(&state));
         }
         self.served = Some(now.mono);
-        self.orders.take()
+        effects.append(&mut self.orders.take());
+        effects
+    }
+
+    /// Tells the addresses of containers, when they have changed.
+    fn seat(&mut self, state: &State) -> Option<Effect> {
+        let seats = |task: &Task| {
+            Some((task.id().clone(), task.seats(state))).filter(|(_, seats)| !seats.is_empty())
+        };
+        let seats: BTreeMap<_, _> = self.tasks.values().filter_map(seats).collect();
+        if self.seats == seats {
+            return None;
+        }
+        self.seats.clone_from(&seats);
+        Some(Effect::Seated(seats))
     }
 
     fn advance_all(&mut self, now: Now, state: &State) -> bool {

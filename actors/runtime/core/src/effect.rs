@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-/// Orders to the engine, to the probes and to raft. Each ends in exactly one input with its `op`.
+/// Orders to the engine, to the probes and to raft. Each that has an `op` ends in exactly one input
+/// with it.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Write a report into the replicated state.
@@ -20,6 +21,10 @@ pub enum Effect {
         /// What to write.
         command: Command,
     },
+    /// The addresses of this node's containers have changed: by network key, complete. Names are
+    /// answered from the first moment of a container, before the state holds its address. Nothing
+    /// comes back.
+    Seated(BTreeMap<InstanceId, BTreeMap<String, String>>),
     /// List everything of this cluster that the engine has.
     Observe {
         /// Returns as `Observed`.
@@ -128,6 +133,29 @@ pub enum Effect {
         /// The engine's name.
         name: String,
     },
+}
+
+impl Effect {
+    /// The number under which the outcome comes back; `None` for what has none.
+    pub fn op(&self) -> Option<OpId> {
+        match self {
+            Effect::Seated(_) => None,
+            Effect::Propose { op, .. }
+            | Effect::Observe { op }
+            | Effect::Pull { op, .. }
+            | Effect::EnsureNetwork { op, .. }
+            | Effect::EnsureVolume { op, .. }
+            | Effect::Create { op, .. }
+            | Effect::Start { op, .. }
+            | Effect::Stop { op, .. }
+            | Effect::Remove { op, .. }
+            | Effect::Inspect { op, .. }
+            | Effect::Exec { op, .. }
+            | Effect::Probe { op, .. }
+            | Effect::RemoveNetwork { op, .. }
+            | Effect::RemoveVolume { op, .. } => Some(*op),
+        }
+    }
 }
 
 /// A bridge network for one (deployment, network).

@@ -10,6 +10,7 @@ use crate::resources::Availability;
 use crate::task::{Phase, Task};
 use crate::{Effect, plan, resolver};
 use jaco_model::{ErrorCode, Fault};
+use jaco_state::State;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -100,6 +101,17 @@ impl Task {
             chosen.insert(name, address);
         }
         Ok(chosen)
+    }
+
+    /// Its addresses by network key, as far as they are of the address plan.
+    pub(crate) fn seats(&self, state: &State) -> BTreeMap<String, String> {
+        let seat = |key: &String| {
+            let scope = self.record.spec.scope_of(key);
+            let block = state.block(&scope, &self.instance.node)?;
+            let address = self.holds.iter().find(|address| block.net.contains(*address))?;
+            Some((key.clone(), address.to_string()))
+        };
+        plan::attached(&self.service.container).filter_map(seat).collect()
     }
 
     /// Whether it has to wait until deployments are kept apart on this node.

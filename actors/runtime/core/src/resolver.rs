@@ -14,7 +14,8 @@ const OPTIONS: [&str; 3] = ["ndots:0", "timeout:2", "attempts:3"];
 const HOPS: usize = 8;
 
 /// The text of the file; `None` when the engine is to write its own: without a network of the
-/// address plan, with servers that the user chose, or with a file that the user mounts.
+/// address plan, or with a file that the user mounts. Servers that the user chose are asked by the
+/// responder on the gateway, for names that are not its own.
 pub(crate) fn resolv_conf(
     state: &State,
     node: &NodeId,
@@ -23,7 +24,7 @@ pub(crate) fn resolv_conf(
 ) -> Option<String> {
     let container = &host_of(spec, service)?.container;
     let mounts = service.container.mounts.iter();
-    if !container.dns.is_empty() || mounts.map(|mount| &mount.target).any(|path| path == PATH) {
+    if mounts.map(|mount| &mount.target).any(|path| path == PATH) {
         return None;
     }
     let first = container.networks.first()?;

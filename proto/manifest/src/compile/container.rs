@@ -187,7 +187,6 @@ fn dns(cx: &mut Cx, fields: &Fields<'_>) -> Vec<String> {
             cx.fail(&server.place, Reason::Format, message);
         }
     }
-    cx.warn(&item.place, "replaces the built-in resolver: service names will not resolve");
     item.one_or_many().iter().filter_map(|item| item.string(&mut Cx::default())).collect()
 }
 

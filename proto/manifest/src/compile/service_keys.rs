@@ -34,7 +34,7 @@ const KEYS: &[Key] = &[
     s("develop"),
     g("device_cgroup_rules"),
     g("devices"),
-    hn("dns", "replaces the built-in resolver"),
+    hn("dns", "asked for names outside the deployment"),
     h("dns_opt"),
     h("dns_search"),
     h("domainname"),

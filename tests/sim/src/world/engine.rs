@@ -114,7 +114,7 @@ impl World {
                 quiet(Input::Executed { op: *op, result })
             }
             Effect::Probe { op, .. } => quiet(Input::Probed { op: *op, result: Ok(()) }),
-            other if fails => quiet(finished(op_of(other), Err(failed("order")))),
+            other if fails => quiet(finished(number(other), Err(failed("order")))),
             other => self.finish(host, other),
         }
     }
@@ -152,7 +152,7 @@ impl World {
             }
             _ => Ok(()),
         };
-        Done { input: finished(op_of(effect), result), event }
+        Done { input: finished(number(effect), result), event }
     }
 
     /// A daemon reaches its engine a moment after its start, if it answers.
@@ -235,27 +235,13 @@ impl World {
     }
 }
 
-fn finished(op: OpId, result: Result<(), jaco_runtime_core::EngineFault>) -> Input {
-    Input::Finished { op, result }
+/// Orders without an answer never come this way.
+fn number(effect: &Effect) -> OpId {
+    effect.op().expect("an order of the engine")
 }
 
-fn op_of(effect: &Effect) -> OpId {
-    match effect {
-        Effect::Propose { op, .. }
-        | Effect::Observe { op }
-        | Effect::Pull { op, .. }
-        | Effect::EnsureNetwork { op, .. }
-        | Effect::EnsureVolume { op, .. }
-        | Effect::Create { op, .. }
-        | Effect::Start { op, .. }
-        | Effect::Stop { op, .. }
-        | Effect::Remove { op, .. }
-        | Effect::Inspect { op, .. }
-        | Effect::Exec { op, .. }
-        | Effect::Probe { op, .. }
-        | Effect::RemoveNetwork { op, .. }
-        | Effect::RemoveVolume { op, .. } => *op,
-    }
+fn finished(op: OpId, result: Result<(), jaco_runtime_core::EngineFault>) -> Input {
+    Input::Finished { op, result }
 }
 
 /// What every engine says about itself.

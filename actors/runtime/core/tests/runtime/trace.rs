@@ -7,6 +7,12 @@ use jaco_runtime_core::{ContainerPlan, Effect};
 pub(crate) fn effect(now: u64, effect: &Effect) -> Vec<String> {
     let text = match effect {
         Effect::Observe { .. } => "observe".to_owned(),
+        Effect::Seated(seats) => {
+            let seat = |(id, seats): (_, &std::collections::BTreeMap<String, String>)| {
+                format!(" {id} {}", seats.values().cloned().collect::<Vec<_>>().join(","))
+            };
+            format!("seated{}", seats.iter().map(seat).collect::<String>())
+        }
         Effect::Propose { command, .. } => return command_lines(now, command),
         Effect::Pull { instance, image, .. } => format!("pull {instance} {}", image.reference),
         Effect::EnsureNetwork { plan, .. } => format!("ensure network {}", plan.name),

@@ -211,6 +211,9 @@ impl World {
         for effect in effects {
             self.judge(&effect);
             self.lines.extend(trace::effect(self.now, &effect));
+            if effect.op().is_none() {
+                continue;
+            }
             let wait = (self.latency)();
             let wait = match &effect {
                 Effect::Stop { grace, container, .. } if self.is_stubborn(container) => grace.0,
