@@ -11,12 +11,14 @@ use crate::daemon::network::{self, Network, PeerRequest, Surroundings};
 use crate::daemon::overlay::Site;
 use crate::daemon::persist::{Deliver as DeliverRaft, Disk};
 use actix::Actor;
+use ipnet::Ipv4Net;
 use jaco_api::Membership;
 use jaco_kit::{Critical, Deliver, Perform, Seeds, Shell, Supervisor};
 use jaco_kit_core::Core;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::entity::Capacity;
 use jaco_model::{ClusterId, NodeId};
+use jaco_netmesh_core::InUse;
 use jaco_peers::NodeFiles;
 use jaco_raft::{HostDisk, Loaded, Marker, Persister, Store};
 use jaco_raft_core::RaftCore;
@@ -50,6 +52,14 @@ pub(crate) enum Error {
     /// The node's ports cannot be opened.
     #[error("cannot open this node's ports")]
     Network(#[from] network::Error),
+    /// The cluster's addresses are somebody else's.
+    #[error("the address pool {pool} overlaps {other}")]
+    Pool {
+        /// Which pool.
+        pool: Ipv4Net,
+        /// What else uses its addresses on this host.
+        other: InUse,
+    },
     /// The operating system refuses a thread or randomness.
     #[error("the operating system refuses a resource")]
     System(#[from] io::Error),

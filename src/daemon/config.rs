@@ -49,6 +49,9 @@ pub(crate) struct Config {
     pub(crate) history_limit: u32,
     /// All addresses of containers and of the mesh; seeds the cluster's setting.
     pub(crate) ipam_pool: Ipv4Net,
+    /// Whether that was said, and not taken by default.
+    #[serde(skip)]
+    pub(crate) has_ipam_pool: bool,
     /// Prefix of the block of a network on a node; seeds the cluster's setting.
     pub(crate) block_prefix: u8,
     /// UDP port of the tunnel between nodes.

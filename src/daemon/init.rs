@@ -3,16 +3,20 @@
 use crate::daemon::boot::Error;
 use crate::daemon::cluster::CERTIFICATE_TTL;
 use crate::daemon::config::Config;
+use crate::daemon::logging;
+use ipnet::Ipv4Net;
 use jaco_kit::{Clock, Seeds};
 use jaco_model::command::{Command, Envelope, InitCluster};
 use jaco_model::entity::{Ipam, Node, NodeFacts, NodeStatus, Trust};
 use jaco_model::view::InitView;
 use jaco_model::{ClusterId, Identity, NodeId, NodeName, RequestId, WallMs};
+use jaco_netmesh_core::InUse;
 use jaco_peers::NodeFiles;
 use jaco_peers::pki::{Authority, NodeKey};
 use jaco_raft::{HostDisk, Loaded, Marker, Store};
 use jaco_raft_core::{Members, Position, SnapshotFile, SnapshotMeta};
 use jaco_state::State;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -49,7 +53,8 @@ pub(crate) fn begin(
         raft_id,
         created_at_ms: now.0,
     };
-    let plan = Ipam { pool: config.ipam_pool, block_prefix: config.block_prefix };
+    let (pool, pool_reason) = pool(config)?;
+    let plan = Ipam { pool, block_prefix: config.block_prefix };
     let hostname = node_name(config);
     let cluster_id = ClusterId::new(uuid_text(cluster));
     let name = name.unwrap_or_else(|| hostname.to_string());
@@ -93,8 +98,35 @@ pub(crate) fn begin(
     }
     let store = Store::bootstrap(Arc::new(HostDisk), &config.data_dir, &marker, file)?;
     let cluster_id = cluster_id.to_string();
-    let view = InitView { cluster_id, name, node: hostname.to_string() };
+    let node = hostname.to_string();
+    let view = InitView { cluster_id, name, node, pool: Some(pool), pool_reason };
     Ok(Begun { store, view })
+}
+
+/// The configured pool. The usual one, which nobody chose, gives way to what the host uses already;
+/// then also why.
+fn pool(config: &Config) -> Result<(Ipv4Net, Option<String>), Error> {
+    let in_use = match jaco_netmesh::in_use() {
+        Ok(in_use) => in_use,
+        Err(error) => {
+            let error = logging::chain(&error);
+            tracing::warn!(error, "cannot tell which addresses this host uses");
+            return Ok((config.ipam_pool, None));
+        }
+    };
+    choose_pool(config.ipam_pool, config.has_ipam_pool, &in_use)
+}
+
+fn choose_pool(
+    pool: Ipv4Net,
+    is_chosen: bool,
+    in_use: &BTreeSet<InUse>,
+) -> Result<(Ipv4Net, Option<String>), Error> {
+    let Some(other) = jaco_netmesh_core::conflict(pool, in_use) else { return Ok((pool, None)) };
+    match jaco_netmesh_core::free_pool(in_use).filter(|_| !is_chosen) {
+        Some(free) => Ok((free, Some(format!("this host has {other}")))),
+        None => Err(Error::Pool { pool, other: other.clone() }),
+    }
 }
 
 /// What is known without an engine: a node that joins soon must find this one.
@@ -177,6 +209,19 @@ pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_that_nobody_chose_gives_way() {
+        let pool: Ipv4Net = "10.80.0.0/12".parse().unwrap();
+        let net = "10.81.0.0/16".parse().unwrap();
+        let in_use = BTreeSet::from([InUse { net, interface: "tun0".to_owned() }]);
+        assert_eq!(choose_pool(pool, false, &BTreeSet::new()).unwrap(), (pool, None));
+        let (other, why) = choose_pool(pool, false, &in_use).unwrap();
+        assert_eq!(other.to_string(), "10.64.0.0/12");
+        assert_eq!(why.as_deref(), Some("this host has 10.81.0.0/16 on tun0"));
+        let refused = choose_pool(pool, true, &in_use).unwrap_err().to_string();
+        assert_eq!(refused, "the address pool 10.80.0.0/12 overlaps 10.81.0.0/16 on tun0");
+    }
 
     #[test]
     fn a_uuid_has_version_4_and_five_groups() {

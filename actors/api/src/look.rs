@@ -73,6 +73,7 @@ fn cluster_view(state: &State, leader: Option<&NodeId>, contacts: &Contacts) -> 
         epoch: state.cluster.as_ref().map(|cluster| cluster.epoch),
         pool: Some(state.pool().to_string()),
         block_prefix: Some(state.ipam().block_prefix),
+        pool_use: Some(state.pool_use(state.cluster_time())),
         quorum: leader.map(|_| QuorumView {
             voters,
             healthy,

@@ -1,6 +1,7 @@
 //! Carries out the core's orders and returns their outcomes.
 
 use crate::keys::KeyPair;
+use crate::pool::is_ours;
 use crate::probes::Probes;
 use crate::tunnel::{AnyTunnel, Tunnel};
 use crate::{Error, events, links};
@@ -215,6 +216,8 @@ impl Hands {
             routes: links::routes(&netlink, index).await?,
             sysctls: self.sysctls(),
             underlay_mtu: links::underlay_mtu(&netlink, towards, index).await?,
+            in_use: links::in_use(&netlink, &|name| name == self.interface || is_ours(name))
+                .await?,
             ..Installed::default()
         };
         let (Some(link), Some(figures)) = (link, self.tunnel.figures().await?) else {

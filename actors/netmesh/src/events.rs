@@ -1,7 +1,7 @@
 //! The kernel's word that something about the tunnel changed.
 //!
-//! Only what concerns the tunnel's interface and our routes is passed on, once for a burst of
-//! messages. What changed is found out by looking.
+//! Only what concerns the tunnel's interface, our routes, or addresses and routes that people make
+//! is passed on, once for a burst of messages. What changed is found out by looking.
 
 use crate::links;
 use futures_util::StreamExt;
@@ -74,14 +74,18 @@ fn concerns(
             true
         }
         RouteNetlinkMessage::DelLink(link) => is_named(link, interface),
-        RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
-            *index == Some(address.header.index)
-        }
+        RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_) => true,
         RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-            route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL)
+            is_settled(route.header.protocol)
         }
         _ => false,
     }
+}
+
+/// Whether a route is ours or one that stays: what routing daemons make comes and goes all day.
+fn is_settled(protocol: RouteProtocol) -> bool {
+    use RouteProtocol::{Boot, Dhcp, Other, Static};
+    matches!(protocol, Other(ROUTE_PROTOCOL) | Boot | Static | Dhcp)
 }
 
 fn is_named(link: &LinkMessage, interface: &str) -> bool {

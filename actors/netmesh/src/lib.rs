@@ -13,9 +13,11 @@ pub mod helper;
 mod kernel;
 mod keys;
 mod links;
+mod pool;
 mod probes;
 mod tunnel;
 mod userspace;
 
 pub use driver::{Config, Driver, DriverHandle, HelperCommand};
 pub use error::Error;
+pub use pool::in_use;

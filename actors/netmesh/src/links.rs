@@ -6,14 +6,14 @@
 use crate::Error;
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::Ipv4Net;
-use jaco_netmesh_core::{LAST_METRIC, ROUTE_PROTOCOL, Route};
+use jaco_netmesh_core::{InUse, LAST_METRIC, ROUTE_PROTOCOL, Route};
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// ENODEV, ESRCH, EADDRNOTAVAIL: what should go is gone.
@@ -164,6 +164,60 @@ fn route(message: &RouteMessage, tunnel: Option<u32>) -> Option<Route> {
         }
         _ => None,
     }
+}
+
+/// The networks of addresses and the destinations of routes of all interfaces that are not ours.
+pub(crate) async fn in_use(
+    handle: &Handle,
+    is_ours: &impl Fn(&str) -> bool,
+) -> Result<BTreeSet<InUse>, Error> {
+    let links: Vec<LinkMessage> =
+        handle.link().get().execute().try_collect().await.map_err(Error::netlink("list links"))?;
+    let name = |link: &LinkMessage| {
+        link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some((link.header.index, name.clone())),
+            _ => None,
+        })
+    };
+    let names: BTreeMap<u32, String> =
+        links.iter().filter_map(name).filter(|(_, name)| !is_ours(name)).collect();
+    let mut in_use = BTreeSet::new();
+    let mut add = |index: u32, net: Option<Ipv4Net>| {
+        if let (Some(interface), Some(net)) = (names.get(&index), net) {
+            in_use.insert(InUse { net: net.trunc(), interface: interface.clone() });
+        }
+    };
+    let addresses: Vec<_> = handle
+        .address()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .map_err(Error::netlink("list addresses"))?;
+    for message in &addresses {
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+            _ => None,
+        });
+        let net = local.and_then(|ip| Ipv4Net::new(ip, message.header.prefix_len).ok());
+        add(message.header.index, net);
+    }
+    let request = handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
+    let routes: Vec<RouteMessage> =
+        request.execute().try_collect().await.map_err(Error::netlink("list routes"))?;
+    for message in routes.iter().filter(|message| message.header.kind == RouteType::Unicast) {
+        let (mut to, mut out) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(ip)) => to = Some(*ip),
+                RouteAttribute::Oif(index) => out = Some(*index),
+                _ => {}
+            }
+        }
+        let prefix = message.header.destination_prefix_length;
+        add(out.unwrap_or(0), to.and_then(|ip| Ipv4Net::new(ip, prefix).ok()));
+    }
+    Ok(in_use)
 }
 
 fn message(route: Route, tunnel: u32) -> RouteMessage {

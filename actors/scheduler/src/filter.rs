@@ -78,8 +78,8 @@ fn alive(node: &Node) -> Option<Reason> {
         NodeStatus::Down => Some(Reason::new("node_down")),
         NodeStatus::Joining => Some(Reason::new("node_not_ready")),
         NodeStatus::Ready => {
-            let cannot_isolate = node.facts.conditions.iter().any(|c| c == "isolation_unavailable");
-            cannot_isolate.then(|| Reason::new("isolation_unavailable"))
+            let has = |word: &&str| node.facts.conditions.iter().any(|known| known == word);
+            ["isolation_unavailable", "pool_conflict"].into_iter().find(has).map(Reason::new)
         }
     }
 }

@@ -88,6 +88,11 @@ impl Member {
             if let Some(mtu) = view.mtu {
                 steps.push(deliver(Delivery::Runtime(jaco_runtime_core::Input::Mtu(mtu))));
             }
+            let had = self.overlay.mesh.as_ref().is_some_and(|view| view.conflict.is_some());
+            let has = view.conflict.is_some();
+            if has != had {
+                steps.push(deliver(Delivery::Runtime(jaco_runtime_core::Input::PoolConflict(has))));
+            }
             self.overlay.mesh = Some(view.clone());
             steps.extend(self.tell_isolation());
         }

@@ -86,6 +86,7 @@ error_codes! {
     Unschedulable "unschedulable" 503 1 true,
     VolumeWaiting "volume_waiting" 503 1 true,
     SubnetPoolExhausted "subnet_pool_exhausted" 409 1 false,
+    PoolConflict "pool_conflict" 409 1 false,
     NetworkBlockFull "network_block_full" 409 1 true,
     IsolationUnavailable "isolation_unavailable" 503 1 true,
     BindMountInvalid "bind_mount_invalid" 422 1 false,

@@ -51,9 +51,11 @@ fn begin(globals: &Globals, init: Init) -> Outcome {
     let request = InitRequest { name: init.name };
     let view: InitView = client.call(&Call::post("/v1/cluster/init", &request))?;
     show(globals, &view, || {
-        let InitView { cluster_id, name, node } = &view;
+        let InitView { cluster_id, name, node, pool, pool_reason } = &view;
+        let reason = pool_reason.iter().map(|why| format!(" ({why})")).collect::<String>();
+        let pool = pool.map(|pool| format!("  addresses:  {pool}{reason}\n")).unwrap_or_default();
         format!(
-            "Cluster initialized.\n  cluster_id: {cluster_id}\n  name:       {name}\n  node:       {node}\n"
+            "Cluster initialized.\n  cluster_id: {cluster_id}\n  name:       {name}\n  node:       {node}\n{pool}"
         )
     });
     if !init.no_systemd_enable {
@@ -78,7 +80,10 @@ fn status(globals: &Globals) -> Outcome {
 
 fn text(view: &ClusterView) -> String {
     let pool = match (&view.pool, view.block_prefix) {
-        (Some(pool), Some(prefix)) => format!("Addresses:  {pool} in blocks of /{prefix}\n"),
+        (Some(pool), Some(prefix)) => {
+            let given = view.pool_use.map(|percent| format!(", {percent} % given out"));
+            format!("Addresses:  {pool} in blocks of /{prefix}{}\n", given.unwrap_or_default())
+        }
         _ => String::new(),
     };
     let mut text = format!(

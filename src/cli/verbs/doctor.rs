@@ -106,7 +106,25 @@ fn daemon(globals: &Globals) -> Vec<Check> {
         None => Check::fail("leader", "there is no leader", "wait a few seconds and try again"),
     });
     checks.extend(view.nodes.iter().map(engine));
+    checks.extend(addresses(&view));
     checks
+}
+
+/// From how much of the pool on its end is announced, in percent.
+const POOL_NEARLY_FULL: u64 = 80;
+
+/// How much of the pool is left.
+fn addresses(view: &ClusterView) -> Option<Check> {
+    let (pool, used) = (view.pool.as_ref()?, view.pool_use?);
+    let message = format!("{used} % of {pool} is given out");
+    Some(match used < POOL_NEARLY_FULL {
+        true => Check::ok("addresses", message),
+        false => {
+            let hint =
+                "remove deployments or networks that are not needed, or put them on fewer nodes";
+            Check::warn("addresses", message, hint)
+        }
+    })
 }
 
 /// Whether the daemon runs the version of this binary: after an update it may not yet.

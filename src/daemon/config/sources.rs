@@ -66,7 +66,9 @@ pub(crate) fn load(
         effective.push(Effective { key: key.path, value, origin });
         figment = figment.merge(Serialized::default(key.path, parsed));
     }
-    let config = figment.extract().map_err(|error| vec![error.to_string()])?;
+    let mut config: Config = figment.extract().map_err(|error| vec![error.to_string()])?;
+    let is_said = |value: &Effective| value.key == "ipam_pool" && value.origin != "default";
+    config.has_ipam_pool = effective.iter().any(is_said);
     Ok(Loaded { config, effective, warnings: found.warnings })
 }
 

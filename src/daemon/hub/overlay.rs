@@ -144,6 +144,9 @@ fn tell_notice(notice: &Notice) {
         Notice::MtuLowered { node, mtu } => {
             tracing::warn!(%node, mtu, "full-size packets did not arrive; smaller ones are sent");
         }
+        Notice::PoolConflict(other) => {
+            tracing::error!(%other, "the cluster's addresses are in use by something else");
+        }
         Notice::DataplaneImpaired { broken, of } => {
             tracing::error!(broken, of, "most paths of the mesh carry nothing");
         }

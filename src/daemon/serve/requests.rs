@@ -205,6 +205,12 @@ impl Daemon {
 }
 
 fn failed(error: &boot::Error) -> Fault {
+    if let boot::Error::Pool { pool, other } = error {
+        return Fault::new(ErrorCode::PoolConflict, error.to_string())
+            .with("pool", pool)
+            .with("interface", &other.interface)
+            .with("hint", "set ipam_pool in jacod.yaml to a prefix that no host uses");
+    }
     Fault::new(ErrorCode::StorageFailed, logging::chain(error))
 }
 

@@ -13,6 +13,7 @@
 
 use crate::desired::desired;
 use crate::plan::{Change, plan};
+use crate::pool::{self, InUse};
 use crate::repair::repairs;
 use crate::settings::{FIGHT, LOOK_EVERY, LOOK_EVERY_UNWELL, PROBE_EVERY, RETRY, ROUNDS, Settings};
 use crate::sizes::Sizes;
@@ -57,6 +58,7 @@ pub struct NetmeshCore {
     is_impaired: bool,
     fault: Option<String>,
     has_device: bool,
+    conflict: Option<InUse>,
     shown: Arc<MeshView>,
 }
 
@@ -95,6 +97,7 @@ impl NetmeshCore {
             is_impaired: false,
             fault: None,
             has_device: false,
+            conflict: None,
             shown: Arc::default(),
         }
     }
@@ -136,6 +139,8 @@ impl NetmeshCore {
         let is_well = self.tracks.values().all(|t| t.condition(now) == PathCondition::Ok);
         self.look_at = now.plus(if is_well { LOOK_EVERY } else { LOOK_EVERY_UNWELL });
         let Some(mut wanted) = self.wanted.clone() else { return Vec::new() };
+        let mut effects: Vec<Effect> =
+            self.look_for_conflict(wanted.pool, installed).into_iter().collect();
         wanted.mtu = self.sizes.mtu(wanted.mtu, self.settings.mtu.is_some());
         let mut changes = plan(&wanted, installed);
         if self.is_doubted && self.has_device {
@@ -146,7 +151,8 @@ impl NetmeshCore {
                 self.backoff.reset();
             }
             self.fault = None;
-            return self.listen(wanted.address, installed);
+            effects.extend(self.listen(wanted.address, installed));
+            return effects;
         }
         if now.since(self.rounds_since) > FIGHT {
             (self.rounds, self.rounds_since) = (0, now);
@@ -155,9 +161,18 @@ impl NetmeshCore {
         if self.rounds > ROUNDS {
             let what = format!("changes do not hold: {:?}", changes[0]);
             self.failed(now, &MeshFault { op: "compare", reason: what });
-            return Vec::new();
+            return effects;
         }
-        vec![self.change(changes)]
+        effects.push(self.change(changes));
+        effects
+    }
+
+    /// Looks whether the pool is also somebody else's; tells of it once each time it begins.
+    fn look_for_conflict(&mut self, pool: Ipv4Net, installed: &Installed) -> Option<Effect> {
+        let found = pool::conflict(pool, &installed.in_use).cloned();
+        let before = std::mem::replace(&mut self.conflict, found.clone());
+        let news = found.filter(|found| before.as_ref() != Some(found))?;
+        Some(Effect::Notify(Notice::PoolConflict(news)))
     }
 
     fn change(&mut self, changes: Vec<Change>) -> Effect {
@@ -307,6 +322,7 @@ impl NetmeshCore {
             mtu: self.has_device.then_some(mtu),
             path_mtu: self.has_device.then_some(self.settings.mtu.unwrap_or(self.sizes.path())),
             paths,
+            conflict: self.conflict.clone(),
             is_impaired: self.is_impaired,
             fault: self.fault.clone(),
         };

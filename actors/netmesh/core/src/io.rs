@@ -1,6 +1,6 @@
 //! Everything that can happen to the core of the mesh, and everything it may ask.
 
-use crate::{Change, Installed, MeshView, Probe};
+use crate::{Change, InUse, Installed, MeshView, Probe};
 use jaco_kit_core::OpId;
 use jaco_model::NodeId;
 use jaco_state::State;
@@ -106,6 +106,8 @@ pub enum Notice {
         /// Largest packet now, in bytes.
         mtu: u16,
     },
+    /// Something else on this host uses addresses of the cluster's pool.
+    PoolConflict(InUse),
     /// Most paths carry nothing although the control path is fine.
     DataplaneImpaired {
         /// How many paths.
@@ -121,6 +123,7 @@ impl Notice {
         match self {
             Notice::PathDegraded { .. } => "mesh_path_degraded",
             Notice::MtuLowered { .. } => "mtu_lowered",
+            Notice::PoolConflict(_) => "pool_conflict",
             Notice::DataplaneImpaired { .. } => "dataplane_impaired",
         }
     }

@@ -13,6 +13,7 @@ mod io;
 mod key;
 mod mesh;
 mod plan;
+mod pool;
 mod prefixes;
 mod probe;
 mod repair;
@@ -30,6 +31,7 @@ pub use mesh::{
     Route, Sysctl,
 };
 pub use plan::{Change, PeerChange, plan};
+pub use pool::{InUse, conflict, free_pool};
 pub use prefixes::aggregated;
 pub use probe::{PROBE_PORT, Probe};
 pub use settings::Settings;

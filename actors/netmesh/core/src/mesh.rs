@@ -1,6 +1,6 @@
 //! What this node's part of the mesh should be, and what it is found to be.
 
-use crate::PublicKey;
+use crate::{InUse, PublicKey};
 use ipnet::Ipv4Net;
 use jaco_model::NodeId;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ pub struct Installed {
     pub peers: BTreeMap<PublicKey, InstalledPeer>,
     /// Smallest MTU, in bytes, on the way to any peer; `None` when no way is known.
     pub underlay_mtu: Option<u32>,
+    /// What else on the host uses addresses.
+    pub in_use: BTreeSet<InUse>,
 }
 
 /// The tunnel's interface.

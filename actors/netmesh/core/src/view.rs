@@ -1,5 +1,6 @@
 //! What is shown of the mesh.
 
+use crate::InUse;
 use jaco_model::NodeId;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct MeshView {
     pub path_mtu: Option<u16>,
     /// Paths to the other nodes, by node.
     pub paths: Vec<PathView>,
+    /// What else on this host uses addresses of the cluster's pool: `pool_conflict`.
+    pub conflict: Option<InUse>,
     /// Most paths carry nothing although the control path is fine: `dataplane_impaired`.
     pub is_impaired: bool,
     /// Why the tunnel is not as wanted; then `isolation_unavailable` with reason `mesh`, unless

@@ -8,6 +8,7 @@ mod node;
 mod world;
 
 mod helper;
+mod pool;
 mod repair;
 mod traffic;
 

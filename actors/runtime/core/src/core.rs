@@ -102,6 +102,7 @@ impl RuntimeCore {
                 self.isolation = Some(result);
             }
             Input::Mesh(mesh) => self.engine.meshed(mesh),
+            Input::PoolConflict(is_so) => self.engine.set_conflicting(is_so),
             Input::Mtu(mtu) => self.mtu = mtu,
             Input::EngineUp(facts) => {
                 self.lose_engine();

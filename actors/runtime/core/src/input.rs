@@ -21,6 +21,9 @@ pub enum Input {
     Isolation(Result<(), Fault>),
     /// Largest packet, in bytes, of the bridges that are made from now on.
     Mtu(u16),
+    /// Whether something else on the host uses addresses of the cluster's pool: then the node takes
+    /// no new work.
+    PoolConflict(bool),
     /// This node's part of the mesh, for what it says about itself.
     Mesh(MeshFacts),
     /// A proposal of this core was applied, refused, or its fate is unknown.

@@ -13,6 +13,12 @@ const UNAVAILABLE: &str = "engine_unavailable";
 /// The condition of a node whose packet filter cannot be put in place.
 const UNISOLATED: &str = "isolation_unavailable";
 
+/// The condition of a node where something else uses addresses of the cluster's pool.
+const CONFLICTING: &str = "pool_conflict";
+
+/// All conditions that are reported here.
+const CONDITIONS: [&str; 3] = [UNAVAILABLE, UNISOLATED, CONFLICTING];
+
 /// First and longest wait before a failed observation or report is repeated.
 const REPEAT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
@@ -32,6 +38,8 @@ pub(crate) struct Engine {
     retry: Backoff,
     /// Whether the packet filter is known not to stand.
     unisolated: bool,
+    /// Whether the cluster's addresses are also somebody else's here.
+    conflicting: bool,
     report: Option<OpId>,
     report_at: Mono,
     report_retry: Backoff,
@@ -49,6 +57,7 @@ impl Engine {
             silent_since: Some(Mono(0)),
             retry: Backoff::new(REPEAT.0, REPEAT.1, seed),
             unisolated: false,
+            conflicting: false,
             report: None,
             report_at: Mono(0),
             report_retry: Backoff::new(REPEAT.0, REPEAT.1, seed),
@@ -81,6 +90,11 @@ impl Engine {
     /// Takes whether the packet filter is known not to stand.
     pub(crate) fn set_unisolated(&mut self, unisolated: bool) {
         self.unisolated = unisolated;
+    }
+
+    /// Takes whether something else on the host uses addresses of the pool.
+    pub(crate) fn set_conflicting(&mut self, conflicting: bool) {
+        self.conflicting = conflicting;
     }
 
     /// The engine's version; empty while it does not answer.
@@ -191,10 +205,10 @@ impl Engine {
         if self.mesh.is_some() {
             facts.mesh.clone_from(&self.mesh);
         }
-        facts.conditions.retain(|word| word != UNAVAILABLE && word != UNISOLATED);
-        if self.unisolated {
-            facts.conditions.push(UNISOLATED.to_owned());
-        }
+        facts.conditions.retain(|word| !CONDITIONS.contains(&word.as_str()));
+        let known = [(self.unisolated, UNISOLATED), (self.conflicting, CONFLICTING)];
+        let present = known.into_iter().filter(|(is_so, _)| *is_so);
+        facts.conditions.extend(present.map(|(_, word)| word.to_owned()));
         match &self.facts {
             _ if silent => {
                 facts.engine_version.clear();

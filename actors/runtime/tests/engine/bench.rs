@@ -163,6 +163,7 @@ fn op_of(input: &Input) -> Option<OpId> {
         | Input::Doubted(_)
         | Input::Isolation(_)
         | Input::Mtu(_)
+        | Input::PoolConflict(_)
         | Input::Mesh(_)
         | Input::EngineUp(_)
         | Input::EngineDown { .. }

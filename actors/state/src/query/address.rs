@@ -117,6 +117,14 @@ impl State {
         space
     }
 
+    /// How much of what networks may have is given out at `at`, in cluster time: whole percent.
+    pub fn pool_use(&self, at: WallMs) -> u64 {
+        let size = |net: Ipv4Net| 1_u64 << 32_u32.saturating_sub(u32::from(net.prefix_len()));
+        let all = size(self.pool()).saturating_sub(size(self.mesh_range()));
+        let taken = all.saturating_sub(self.free_space(at).addresses());
+        taken.saturating_mul(100).checked_div(all).unwrap_or(0)
+    }
+
     /// When the first of the addresses that were given back can be used again.
     pub fn next_free_at(&self, after: WallMs) -> Option<WallMs> {
         self.quarantine.values().map(|held| held.until).filter(|until| *until > after).min()

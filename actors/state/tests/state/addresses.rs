@@ -99,9 +99,11 @@ fn an_exhausted_pool_is_explained_and_a_purge_makes_room() {
     let mut bench = Bench::default();
     // Four blocks of /22, of which the mesh spoils one.
     run(&mut bench, init("10.80.0.0/20", 22));
+    assert_eq!(bench.state.pool_use(bench.state.cluster_time()), 0);
     for deployment in ["a", "b", "c", "d"] {
         deploy(&mut bench, deployment, "n1");
     }
+    assert_eq!(bench.state.pool_use(bench.state.cluster_time()), 80);
     let slot = |bench: &Bench| bench.state.replicas[&ReplicaId::from("d-web-0")].as_ref().clone();
     let fault = slot(&bench).waiting.unwrap();
     assert_eq!(fault.code, ErrorCode::SubnetPoolExhausted);

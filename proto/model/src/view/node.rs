@@ -1,6 +1,7 @@
 //! The cluster and its members.
 
 use crate::entity::{Capacity, Platform};
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,6 +22,12 @@ pub struct InitView {
     pub name: String,
     /// The first member.
     pub node: String,
+    /// All addresses of its containers and of the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Ipv4Net>,
+    /// Why the pool is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_reason: Option<String>,
 }
 
 /// Body of `POST /v1/nodes/join-tokens`.
@@ -110,6 +117,9 @@ pub struct ClusterView {
     /// Prefix of the block of a network on a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_prefix: Option<u8>,
+    /// How much of what networks may have is given out, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_use: Option<u64>,
     /// How many voters may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<QuorumView>,

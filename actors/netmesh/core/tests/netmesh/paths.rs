@@ -192,6 +192,7 @@ fn noticed(notice: &Notice) -> String {
         Notice::PathDegraded { node, condition } => {
             format!("{}: {node} {condition}", notice.kind())
         }
+        Notice::PoolConflict(other) => format!("{}: {other}", notice.kind()),
         Notice::MtuLowered { node, mtu } => format!("{}: {node} {mtu}", notice.kind()),
         Notice::DataplaneImpaired { broken, of } => {
             format!("{}: {broken} of {of}", notice.kind())

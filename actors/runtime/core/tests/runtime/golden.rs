@@ -114,6 +114,7 @@ impl Script {
                 let (scope, node) = (scope.clone(), block.node.clone());
                 world.write(fixture::schedule(vec![Step::ReleaseBlock { scope, node }]));
             }
+            ("pool", [word]) => world.tell(Input::PoolConflict(*word == "conflict")),
             ("mtu", [mtu]) => world.tell(Input::Mtu(mtu.parse().expect("bytes"))),
             ("squat", [address]) => world.engine.squat(address),
             ("network", [name, words @ ..]) => world.engine.put_network(name, words),
