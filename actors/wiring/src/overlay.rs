@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(isolation(&member.from_firewall(Now::default(), well)), None);
         assert_eq!(isolation(&member.from_netmesh(show(MeshView::default()))), None);
         let steps = member.from_netmesh(show(MeshView { mtu: Some(1380), ..MeshView::default() }));
-        let first = steps.iter().position(|step| is_mtu(step)).expect("the size");
+        let first = steps.iter().position(is_mtu).expect("the size");
         assert_eq!(isolation(&steps[..first]), None, "the size comes first");
         assert_eq!(isolation(&steps), Some(&Ok(())));
     }

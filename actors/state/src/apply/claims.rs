@@ -29,7 +29,7 @@ pub(super) fn check(state: &State, spec: &DeploymentSpec) -> Result<(), Fault> {
 }
 
 /// The current revisions of all other deployments, and those that some instance still runs.
-fn live_specs<'a>(state: &'a State, except: &DeploymentName) -> Vec<&'a DeploymentSpec> {
+pub(super) fn live_specs<'a>(state: &'a State, except: &DeploymentName) -> Vec<&'a DeploymentSpec> {
     let current = state.deployments.values().map(|d| (d.name.clone(), d.revision));
     let running = state.instances.values().map(|i| (i.deployment.clone(), i.revision));
     let live: BTreeSet<(DeploymentName, Revision)> = current.chain(running).collect();

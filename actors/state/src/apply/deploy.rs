@@ -2,7 +2,7 @@
 
 use super::node::invalid;
 use super::revise::{Content, kept_revisions, revise};
-use super::{Tx, being_deleted, claims, with_suggestion};
+use super::{Tx, being_deleted, claims, sharing, with_suggestion};
 use jaco_model::command::{ApplyDeployment, Reply, Rollback};
 use jaco_model::entity::{Deployment, RevisionRecord, RevisionStatus, Volume};
 use jaco_model::spec::DeploymentSpec;
@@ -66,6 +66,7 @@ fn admit(tx: &Tx<'_>, wish: &ApplyDeployment) -> Result<Option<Arc<Deployment>>,
     }
     known_hosts(tx, &wish.spec)?;
     claims::check(tx.state, &wish.spec)?;
+    sharing::check(tx.state, &wish.spec)?;
     Ok(deployment)
 }
 
@@ -126,6 +127,7 @@ pub(super) fn roll_back(tx: &mut Tx<'_>, rollback: &Rollback) -> Result<Reply, F
         return Ok(Reply::Revised { revision: failed, previous, changed: false, restored });
     }
     claims::check(tx.state, &target.spec)?;
+    sharing::check(tx.state, &target.spec)?;
     let replaced = match rollback.cause {
         Some(_) => RevisionStatus::RolledBack,
         None => RevisionStatus::Superseded,
@@ -202,6 +204,9 @@ pub(super) fn delete(
     let Some(deployment) = tx.state.deployments.get(name) else {
         return Err(tx.unknown_deployment(name));
     };
+    if deployment.deleting.is_none() {
+        sharing::check_unused(tx.state, name)?;
+    }
     let mut deployment = deployment.as_ref().clone();
     let wanted = Some(volumes || deployment.deleting == Some(true));
     if deployment.deleting == wanted {

@@ -17,6 +17,7 @@ mod restart;
 mod revise;
 mod scale;
 mod schedule;
+mod sharing;
 mod spec_hash;
 
 use crate::State;

@@ -2,15 +2,15 @@
 //!
 //! It covers what makes the container: its configuration, the probes, the definitions of the
 //! networks and volumes it uses, the ports that the engine publishes, and the image's digest. The
-//! number of replicas, placement, policies and documented ports are not in it, so changing them
-//! replaces nothing. It is keyed because it is shown to people and must not help to guess an
+//! number of replicas, placement, policies, documented ports and who may join a network are not in it, so
+//! changing them replaces nothing. It is keyed because it is shown to people and must not help to guess an
 //! environment value.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jaco_model::entity::ImagePin;
 use jaco_model::spec::{
     ContainerSpec, DeploymentSpec, MountKind, NetworkSpec, PortSpec, ProbeSpec, PullPolicy,
-    ServiceSpec, VolumeSpec,
+    ServiceSpec, Sharing, VolumeSpec,
 };
 use serde::Serialize;
 use sha2::Sha256;
@@ -23,7 +23,7 @@ struct Canonical<'a> {
     image: &'a str,
     container: &'a ContainerSpec,
     probe: &'a Option<ProbeSpec>,
-    networks: BTreeMap<&'a str, &'a NetworkSpec>,
+    networks: BTreeMap<&'a str, NetworkSpec>,
     volumes: BTreeMap<&'a str, &'a VolumeSpec>,
     ports: Vec<&'a PortSpec>,
 }
@@ -48,7 +48,10 @@ pub(super) fn spec_hash(
         image: &image.digest,
         container: &container,
         probe: &service.probe,
-        networks: definitions(networks, &deployment.networks),
+        networks: definitions(networks, &deployment.networks)
+            .into_iter()
+            .map(|(key, network)| (key, NetworkSpec { shared: Sharing::Nobody, ..network.clone() }))
+            .collect(),
         volumes: definitions(volumes, &deployment.volumes),
         ports: service.ports.iter().filter(|port| is_engine_port(port)).collect(),
     };

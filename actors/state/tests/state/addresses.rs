@@ -5,7 +5,7 @@ use jaco_model::command::{Command, Envelope, JoinNode, Step};
 use jaco_model::entity::{
     InstanceState, Ipam, Leaving, MeshFacts, MeshKind, NodeFacts, NodeStatus, Scope,
 };
-use jaco_model::spec::{NetworkAttachment, NetworkSpec};
+use jaco_model::spec::{NetworkAttachment, NetworkSpec, Sharing};
 use jaco_model::{DeploymentName, ErrorCode, NodeId, ReplicaId, WallMs, name};
 use jaco_state::State;
 use proptest::prelude::*;
@@ -282,7 +282,8 @@ impl Choice {
         let mut wish = fixture::wish(self.deployment(), vec![service]);
         let external = (self.b > 200).then(|| "b/net".to_owned());
         let block_prefix = (self.b < 100).then_some(22 + self.b % 7);
-        let network = NetworkSpec { external, block_prefix, ..NetworkSpec::default() };
+        let shared = Sharing::Everybody;
+        let network = NetworkSpec { external, block_prefix, shared, ..NetworkSpec::default() };
         wish.spec.networks.insert("net".to_owned(), network);
         Command::Apply(Box::new(wish))
     }

@@ -8,4 +8,5 @@ mod limits;
 mod members;
 mod properties;
 mod script;
+mod sharing;
 mod snapshot;

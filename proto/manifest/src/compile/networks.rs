@@ -6,7 +6,9 @@ use super::schema::{Schema, closed, compose, h, r, s, w};
 use super::security::joined_service;
 use super::service::Join;
 use crate::Reason;
-use jaco_model::spec::{NetworkAttachment, NetworkMode, NetworkSpec};
+use jaco_model::DeploymentName;
+use jaco_model::name::is_deployment_name;
+use jaco_model::spec::{NetworkAttachment, NetworkMode, NetworkSpec, Sharing};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MOVES: &str =
@@ -136,7 +138,7 @@ pub(super) fn decode_declared(
 fn declared(cx: &mut Cx, place: &Place, item: &Item<'_>) -> NetworkSpec {
     let fields = item.map(cx, &NETWORK);
     check_driver(cx, &fields);
-    let block_prefix = decode_extension(cx, &fields);
+    let (block_prefix, shared) = decode_extension(cx, &fields);
     let external = fields.get("external").and_then(|item| external(cx, &item));
     let name = fields.word(cx, "name");
     if external.is_none()
@@ -144,16 +146,39 @@ fn declared(cx: &mut Cx, place: &Place, item: &Item<'_>) -> NetworkSpec {
     {
         cx.warn(&item.place, "ignored: a network is named after its deployment and key");
     }
+    if external.is_some() {
+        for key in ["internal", "labels", "x-jaco"] {
+            if let Some(item) = fields.get(key) {
+                let message = "an external network is as its owner declares it; leave this out";
+                cx.fail(&item.place, Reason::Conflict, message);
+            }
+        }
+    }
     NetworkSpec {
         internal: fields.boolean(cx, "internal").unwrap_or_default(),
-        external: external.map(|old_name| {
-            cx.later(place, "an external network");
-            let key = place.path.rsplit('.').next().unwrap_or_default();
-            name.or(old_name).unwrap_or_else(|| key.to_owned())
-        }),
+        external: external.map(|old_name| full_name(cx, place, name.or(old_name))),
         labels: fields.pairs(cx, "labels"),
         block_prefix,
+        shared,
     }
+}
+
+/// The name of another deployment's network, checked as far as that can be done without a cluster.
+fn full_name(cx: &mut Cx, place: &Place, name: Option<String>) -> String {
+    const FORM: &str = "an external network is another deployment's: name: <deployment>/<network>";
+    let Some(name) = name else {
+        cx.fail(place, Reason::Required, FORM);
+        return String::new();
+    };
+    let owner = match name.split_once('/') {
+        Some((owner, key)) if !key.is_empty() && !key.contains('/') => Some(owner),
+        Some(_) => None,
+        None => name.strip_prefix("jaco_").and_then(|rest| Some(rest.split_once('_')?.0)),
+    };
+    if !owner.is_some_and(is_deployment_name) {
+        cx.fail(place, Reason::Format, format!("{FORM}, got \"{name}\""));
+    }
+    name
 }
 
 /// `true`, or the old map with a name. Outer `None`: not external.
@@ -174,20 +199,31 @@ fn check_driver(cx: &mut Cx, fields: &Fields<'_>) {
     }
 }
 
-/// The prefix of the network's blocks, if it asks for one.
-fn decode_extension(cx: &mut Cx, fields: &Fields<'_>) -> Option<u8> {
-    let item = fields.get("x-jaco")?;
+/// The prefix of the network's blocks, if it asks for one, and who else may join.
+fn decode_extension(cx: &mut Cx, fields: &Fields<'_>) -> (Option<u8>, Sharing) {
+    let Some(item) = fields.get("x-jaco") else { return (None, Sharing::Nobody) };
     let fields = item.map(cx, &EXTENSION);
-    if let Some(item) = fields.get("shared") {
-        let shared = if item.is_list() {
-            !item.strings(cx).is_empty()
-        } else {
-            item.boolean(cx).unwrap_or_default()
+    let shared = fields.get("shared").map(|item| sharing(cx, &item)).unwrap_or_default();
+    let prefix = fields.get("block_prefix").and_then(|item| item.int(cx, 22..=28));
+    (prefix.and_then(|prefix| u8::try_from(prefix).ok()), shared)
+}
+
+/// `true`, or a list of deployments.
+fn sharing(cx: &mut Cx, item: &Item<'_>) -> Sharing {
+    if !item.is_list() {
+        return match item.boolean(cx) {
+            Some(true) => Sharing::Everybody,
+            Some(false) | None => Sharing::Nobody,
         };
-        if shared {
-            cx.later(&item.place, "a shared network");
-        }
     }
-    let prefix = fields.get("block_prefix")?.int(cx, 22..=28)?;
-    u8::try_from(prefix).ok()
+    let mut names = BTreeSet::new();
+    for entry in item.list(cx) {
+        let Some(name) = entry.word(cx) else { continue };
+        if !is_deployment_name(&name) {
+            cx.fail(&entry.place, Reason::Format, format!("\"{name}\" is no deployment name"));
+            continue;
+        }
+        names.insert(DeploymentName::new(name));
+    }
+    if names.is_empty() { Sharing::Nobody } else { Sharing::Deployments(names) }
 }

@@ -19,5 +19,7 @@ pub use deploy::{
     RestartPolicy, ServiceMode, ServiceSpec, UpdateOrder, UpdatePolicy,
 };
 pub use health::{Healthcheck, HealthcheckTest, HttpProbe, Probe, ProbeCheck, ProbeSpec};
-pub use network::{NetworkAttachment, NetworkMode, NetworkSpec, PortMode, PortSpec, Protocol};
+pub use network::{
+    NetworkAttachment, NetworkMode, NetworkSpec, PortMode, PortSpec, Protocol, Sharing,
+};
 pub use storage::{Mount, MountKind, VolumeSpec};

@@ -1,8 +1,8 @@
 //! Networks of a deployment, how containers attach, and which ports are published.
 
-use crate::ServiceName;
+use crate::{DeploymentName, ServiceName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// One network of a deployment.
@@ -17,6 +17,38 @@ pub struct NetworkSpec {
     /// Prefix of its blocks; `None` takes the cluster's. Fixed by the first block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_prefix: Option<u8>,
+    /// Which other deployments may join it as an external network.
+    #[serde(default, skip_serializing_if = "Sharing::is_nobody")]
+    pub shared: Sharing,
+}
+
+/// Who besides its owner may join a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "with", content = "deployments")]
+pub enum Sharing {
+    /// Only its owner.
+    #[default]
+    Nobody,
+    /// Every deployment of the cluster.
+    Everybody,
+    /// These deployments.
+    Deployments(BTreeSet<DeploymentName>),
+}
+
+impl Sharing {
+    /// Whether a deployment other than the owner may join.
+    pub fn admits(&self, deployment: &DeploymentName) -> bool {
+        match self {
+            Sharing::Nobody => false,
+            Sharing::Everybody => true,
+            Sharing::Deployments(names) => names.contains(deployment),
+        }
+    }
+
+    /// Whether only the owner is in it.
+    pub fn is_nobody(&self) -> bool {
+        *self == Sharing::Nobody
+    }
 }
 
 /// How a container gets its network.
