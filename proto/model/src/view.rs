@@ -6,6 +6,7 @@
 mod deploy;
 mod look;
 mod node;
+mod why;
 
 pub use deploy::{
     AppliedView, ApplyRequest, ChangeView, DiffFile, DiffView, DocumentsRequest, PlanRequest,
@@ -22,6 +23,7 @@ pub use node::{
     CapacityView, ClusterView, InitRequest, InitView, JoinRequest, JoinTokenRequest, JoinTokenView,
     JoinView, MeshNodeView, NodeView, QuorumView, RemoveNodeRequest, VersionView,
 };
+pub use why::{WhyQuestion, WhyStep, WhyView};
 
 use crate::Fault;
 use serde::{Deserialize, Serialize};

@@ -104,6 +104,8 @@ numbers! {
         Status = 10,
         /// Tell a member that it is none any more.
         Removed = 11,
+        /// Ask what the member sees of its own network and of a container.
+        Look = 12,
     }
 }
 

@@ -90,7 +90,8 @@ fn numbers_mean_the_same_both_ways() {
         assert!(Purpose::from_number(number).is_none_or(|word| word.number() == number));
     }
     assert_eq!(Method::from_number(11), Some(Method::Removed));
-    assert_eq!((Method::from_number(0), Method::from_number(12)), (None, None));
+    assert_eq!(Method::from_number(12), Some(Method::Look));
+    assert_eq!((Method::from_number(0), Method::from_number(13)), (None, None));
 }
 
 proptest! {

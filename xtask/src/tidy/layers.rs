@@ -37,7 +37,7 @@ enum Layer<'a> {
 }
 
 /// Actors that only decide and so have no shell of their own.
-const ACTORS_WITHOUT_SHELL: [&str; 1] = ["scheduler"];
+const ACTORS_WITHOUT_SHELL: [&str; 2] = ["scheduler", "why"];
 
 impl<'a> Layer<'a> {
     fn of(directory: &'a str) -> Option<Self> {

@@ -1,0 +1,97 @@
+//! How a member is: whether it answers, its engine, its mesh, its filter, its responder.
+
+use crate::chain::{Broken, Chain, Link, list};
+use crate::facts::Facts;
+use crate::links::View;
+use jaco_model::entity::Node;
+use jaco_model::view::WhyView;
+use jaco_model::{ErrorCode, NodeId};
+
+/// The chain.
+pub(crate) fn explain(view: View<'_>, id: &NodeId) -> WhyView {
+    let host = view.host(id);
+    let mut chain = Chain::new("node", host.clone());
+    view.node_link(&mut chain, "node", id);
+    let Some(node) = view.state.nodes.get(id) else { return chain.end("") };
+    if view.known.suspects.contains(id) {
+        let detail = format!("{host} is suspected: the node that answers cannot reach it, or most cannot");
+        let fix = "let 7001/tcp through between the nodes; routing avoids it meanwhile";
+        chain.add("suspicion", "state", Err(Broken::new("suspect", detail, fix)));
+    }
+    chain.add("work", "state", takes_work(node));
+    chain.add("engine", "state", engine(node));
+    if let Some(facts) = view.facts(id) {
+        view.isolation_link(&mut chain, id);
+        if view.state.nodes.len() > 1 {
+            chain.add("mesh", &host, mesh(view, id, facts));
+        }
+        chain.add("names", &host, names(view, id, facts));
+    }
+    chain.end(format!("{host} is as it should be"))
+}
+
+fn takes_work(node: &Node) -> Link {
+    if node.leaving.is_some() {
+        let detail = "it is being removed: its replicas move away";
+        return Err(Broken::new("leaving", detail, "nothing; `jaco node list` shows when it is out"));
+    }
+    if !node.schedulable {
+        return Err(Broken::new("cordoned", "it is cordoned and gets no new work", ""));
+    }
+    Ok(format!("{}, takes work", node.status.as_str()))
+}
+
+fn engine(node: &Node) -> Link {
+    let facts = &node.facts;
+    if !facts.conditions.is_empty() {
+        let detail = format!("it says of itself: {}", list(&facts.conditions));
+        let fix = format!("`jaco doctor` on {} says more", node.name);
+        return Err(Broken::new(&facts.conditions[0], detail, fix));
+    }
+    if facts.engine_version.is_empty() {
+        let fix = format!("`systemctl status docker` on {}", node.name);
+        let detail = "the Docker Engine does not answer";
+        return Err(Broken::new(ErrorCode::DockerError, detail, fix));
+    }
+    Ok(format!("Docker Engine {} answers", facts.engine_version))
+}
+
+fn mesh(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {
+    view.tunnel(id, facts)?;
+    let (mesh, host) = (&facts.mesh, view.host(id));
+    let broken: Vec<String> = mesh
+        .paths
+        .iter()
+        .filter(|(_, condition)| *condition != "ok")
+        .map(|(node, condition)| format!("{} ({condition})", view.host(node)))
+        .collect();
+    if !broken.is_empty() {
+        let detail = format!("packets of containers do not pass to and from {}", list(&broken));
+        let fix = "let the UDP port of the mesh, 51820, through between the nodes in both directions";
+        return Err(Broken::new("mesh_dead", detail, fix));
+    }
+    if let Some(fault) = &mesh.fault {
+        let fix = format!("see the log of {host} for the subsystem netmesh");
+        return Err(Broken::new("mesh_down", fault.clone(), fix));
+    }
+    let (kind, mtu, paths) = (&mesh.kind, mesh.mtu, mesh.paths.len());
+    Ok(format!("{kind} tunnel of MTU {mtu}, probes pass both ways to {paths} others"))
+}
+
+fn names(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {
+    let host = view.host(id);
+    let fix = format!("see the log of {host} for the subsystem dns; something else may have port 53");
+    if !facts.names.is_there {
+        return Err(Broken::new("dns_down", format!("{host} has no responder"), fix));
+    }
+    let used = view.state.blocks_on(id).filter(|(_, block)| block.idle_since.is_none());
+    let gateways: Vec<_> = used.map(|(_, block)| block.gateway()).collect();
+    let deaf: Vec<_> = gateways.iter().filter(|at| !facts.names.listening.contains(*at)).collect();
+    match deaf.is_empty() {
+        true => Ok(format!("answered on {} bridges", gateways.len())),
+        false => {
+            let detail = format!("nobody answers names on {}", list(deaf));
+            Err(Broken::new("dns_down", detail, fix))
+        }
+    }
+}
