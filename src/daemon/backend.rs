@@ -2,6 +2,7 @@
 
 use crate::daemon::hub::{Boards, overloaded};
 use crate::daemon::join::Joined;
+use crate::daemon::why;
 use jaco_api::{
     Asker, Backend, BoxFuture, Contacts, LogQuery, LogStream, Membership, ResolvedImage,
 };
@@ -9,11 +10,14 @@ use jaco_kit::Clock;
 use jaco_model::command::{ApplyDeployment, Envelope, Reply};
 use jaco_model::entity::Instance;
 use jaco_model::spec::PullPolicy;
-use jaco_model::view::{InitView, JoinRequest, JoinTokenView, JoinView, PlanView, VersionView};
+use jaco_model::view::{
+    InitView, JoinRequest, JoinTokenView, JoinView, PlanView, VersionView, WhyQuestion, WhyView,
+};
 use jaco_model::{ErrorCode, Fault, InstanceId, NodeId, NodeName, WallMs};
 use jaco_peers::NodeFiles;
 use jaco_runtime::DriverHandle;
 use jaco_state::State;
+use jaco_why::{Case, Facts, Known, Look};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +36,8 @@ pub(crate) enum Request {
     Join(Option<JoinRequest>, oneshot::Sender<Result<JoinView, Fault>>),
     /// The files of a member that joined are complete: run it.
     Begin(Result<Box<Joined>, Fault>, oneshot::Sender<Result<JoinView, Fault>>),
+    /// Look at this node's own network, or a container.
+    Look(Box<Look>, oneshot::Sender<Result<Facts, Fault>>),
     /// This node has a certificate now.
     OpenPorts(NodeFiles),
 }
@@ -58,6 +64,14 @@ impl DaemonBackend {
         bind_paths: Vec<String>,
     ) -> DaemonBackend {
         DaemonBackend { requests, boards, engine, clock, bind_paths }
+    }
+
+    /// This node, once it is a member.
+    fn me(&self) -> Option<NodeId> {
+        match &*self.boards.membership.borrow() {
+            Membership::Member { node, .. } => Some(node.clone()),
+            _ => None,
+        }
     }
 
     /// Hands a request over and waits for its answer.
@@ -171,12 +185,31 @@ impl Backend for DaemonBackend {
         jaco_scheduler::preview(state, &jaco_scheduler::Preview { wish, without_nodes })
     }
 
-    fn logs(&self, instance: &Instance, host: &str, query: LogQuery) -> LogStream {
-        let me = match &*self.boards.membership.borrow() {
-            Membership::Member { node, .. } => Some(node.clone()),
-            _ => None,
+    fn why(&self, state: Arc<State>, question: WhyQuestion) -> BoxFuture<Result<WhyView, Fault>> {
+        let case = match Case::open(state, &question) {
+            Ok(case) => case,
+            Err(fault) => return Box::pin(async { Err(fault) }),
         };
-        if me.is_some_and(|me| me != instance.node) {
+        let looks = case.looks().into_iter();
+        let me = self.me();
+        let peers = self.boards.peers.borrow().clone();
+        let seen = looks.map(|(node, look)| match me.as_ref() == Some(&node) {
+            true => {
+                let own = self.ask(|answer| Request::Look(Box::new(look), answer));
+                why::here(node, own)
+            }
+            false => why::there(node, peers.as_ref(), &look),
+        });
+        let seen: Vec<_> = seen.collect();
+        let suspects = self.boards.suspects.borrow().clone();
+        Box::pin(async move {
+            let facts = futures_util::future::join_all(seen).await.into_iter().collect();
+            Ok(case.explain(&Known { facts, suspects }))
+        })
+    }
+
+    fn logs(&self, instance: &Instance, host: &str, query: LogQuery) -> LogStream {
+        if self.me().is_some_and(|me| me != instance.node) {
             let peers = self.boards.peers.borrow().clone();
             return crate::daemon::logs::elsewhere(peers.as_ref(), instance, host, query);
         }

@@ -79,6 +79,10 @@ fn call(hub: &Hub, from: NodeId, method: Method, payload: Vec<u8>, answer: Answe
             let asked = serde_json::from_slice(&payload).map_err(|error| not_understood(&error));
             reply(answer, async move { encode(&hub.tell_members(&from, asked?)) });
         }
+        Method::Look => {
+            let look = serde_json::from_slice(&payload).map_err(|error| not_understood(&error));
+            reply(answer, async move { encode(&hub.look(look?).await) });
+        }
         Method::Removed if !hub.believes_removal(&from) => {
             tracing::warn!(by = %from, "a member says that this node was removed");
             let message = "this node is not leaving, and does not hear it from its leader";

@@ -7,6 +7,7 @@
 mod across;
 mod dismissed;
 mod drivers;
+mod look;
 mod overlay;
 mod seek;
 

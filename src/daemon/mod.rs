@@ -20,6 +20,7 @@ mod renew;
 mod serve;
 mod socket;
 mod sys;
+mod why;
 
 pub(crate) use logging::start as log;
 pub(crate) use serve::{Options, run};

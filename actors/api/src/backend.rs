@@ -5,7 +5,8 @@ use jaco_model::command::{ApplyDeployment, Envelope, Reply};
 use jaco_model::entity::{ImagePin, Instance};
 use jaco_model::spec::PullPolicy;
 use jaco_model::view::{
-    InitView, JoinRequest, JoinTokenView, JoinView, LogLine, PlanView, VersionView,
+    InitView, JoinRequest, JoinTokenView, JoinView, LogLine, PlanView, VersionView, WhyQuestion,
+    WhyView,
 };
 use jaco_model::{Fault, Identity, InstanceId, NodeId, NodeName, WallMs};
 use jaco_state::State;
@@ -137,6 +138,9 @@ pub trait Backend: Send + Sync + 'static {
         wish: ApplyDeployment,
         without_nodes: Vec<NodeName>,
     ) -> Result<PlanView, Fault>;
+
+    /// Why something in `state` is as it is, with what the nodes concerned see now.
+    fn why(&self, state: Arc<State>, question: WhyQuestion) -> BoxFuture<Result<WhyView, Fault>>;
 
     /// Log lines of one instance.
     fn logs(&self, instance: &Instance, host: &str, query: LogQuery) -> LogStream;

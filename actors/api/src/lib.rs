@@ -25,6 +25,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod wait;
+mod why;
 
 pub use backend::{
     Asker, Backend, BoxFuture, Contacts, LogQuery, LogStream, Membership, ResolvedImage,

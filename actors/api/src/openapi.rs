@@ -38,6 +38,11 @@ pub(crate) const CALLS: &[Call] = &[
     ("post", "/v1/deployments/{name}/scale", "Numbers of replicas over those of the files"),
     ("get", "/v1/deployments/{name}/wait", "Stream of progress until a condition holds"),
     ("post", "/v1/restart", "Replace or restart a deployment, a service or a replica"),
+    (
+        "get",
+        "/v1/why",
+        "The chain of causes of a `subject` or `node`, of a `name` asked `from` a replica, or of a way `from` one `to` another",
+    ),
     ("get", "/v1/logs", "Stream of log lines, merged over replicas"),
 ];
 

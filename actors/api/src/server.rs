@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::{Backend, Membership};
 use crate::caller::Caller;
-use crate::{apply, change, logs, look, nodes, openapi, wait};
+use crate::{apply, change, logs, look, nodes, openapi, wait, why};
 use actix_web::dev::{Payload, Server};
 use actix_web::web::{self, Data};
 use actix_web::{App, FromRequest, HttpRequest, HttpServer};
@@ -83,6 +83,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/v1/deployments/{name}/scale", post().to(change::scale))
         .route("/v1/deployments/{name}/wait", get().to(wait::wait))
         .route("/v1/restart", post().to(change::restart))
+        .route("/v1/why", get().to(why::why))
         .route("/v1/logs", get().to(logs::logs));
 }
 

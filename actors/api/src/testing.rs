@@ -6,7 +6,9 @@ use crate::backend::{
 use jaco_model::command::{ApplyDeployment, Envelope, Reply};
 use jaco_model::entity::Instance;
 use jaco_model::spec::PullPolicy;
-use jaco_model::view::{InitView, JoinRequest, JoinTokenView, JoinView, PlanView, VersionView};
+use jaco_model::view::{
+    InitView, JoinRequest, JoinTokenView, JoinView, PlanView, VersionView, WhyQuestion, WhyView,
+};
 use jaco_model::{ErrorCode, Fault, InstanceId, NodeName, WallMs};
 use jaco_state::State;
 use std::sync::Arc;
@@ -86,6 +88,10 @@ impl Backend for Unborn {
 
     fn plan(&self, _: &State, _: ApplyDeployment, _: Vec<NodeName>) -> Result<PlanView, Fault> {
         Err(Fault::new(ErrorCode::ClusterUninitialized, "not in a cluster"))
+    }
+
+    fn why(&self, _: Arc<State>, _: WhyQuestion) -> BoxFuture<Result<WhyView, Fault>> {
+        refused()
     }
 
     fn logs(&self, _: &Instance, _: &str, _: LogQuery) -> LogStream {

@@ -6,9 +6,9 @@ use crate::shared::Shared;
 use crate::upstreams::Upstreams;
 use crate::{sockets, tcp, udp};
 use arc_swap::ArcSwap;
-use jaco_dns_core::{Effect, Input, Zones};
+use jaco_dns_core::{Effect, Input, Told, Zones, tell};
 use jaco_kit::{Clock, Seeds};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,7 +55,11 @@ pub struct DriverHandle {
     zones: Arc<ArcSwap<Zones>>,
     counters: Arc<Counters>,
     upstreams: Arc<ArcSwap<Vec<UpstreamView>>>,
+    listening: Listening,
 }
+
+/// The gateways with open sockets.
+type Listening = Arc<ArcSwap<BTreeSet<Ipv4Addr>>>;
 
 type Deliver = Box<dyn Fn(Input) + Send>;
 
@@ -79,19 +83,21 @@ impl Driver {
         let zones: Arc<ArcSwap<Zones>> = Arc::default();
         let counters = Arc::new(Counters::default());
         let upstreams: Arc<ArcSwap<Vec<UpstreamView>>> = Arc::default();
+        let listening = Listening::default();
         let seed = Seeds.seed()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let parts = (zones.clone(), counters.clone(), upstreams.clone());
+        let parts = (zones.clone(), counters.clone(), upstreams.clone(), listening.clone());
         let thread = std::thread::Builder::new().name("dns".to_owned());
         thread.spawn(move || {
-            let (zones, counters, view) = parts;
+            let (zones, counters, view, listening) = parts;
             let Config { port, forwarders, resolv_conf, clock } = config;
             let forwarder = Forwarder::new(Upstreams::new(forwarders, resolv_conf, clock), view);
             let shared = Shared::new(zones, clock, counters, forwarder, seed);
-            let hands = Hands { shared, port, deliver: Box::new(deliver), open: BTreeMap::new() };
+            let (deliver, open) = (Box::new(deliver), BTreeMap::new());
+            let hands = Hands { shared, port, deliver, open, listening };
             LocalSet::new().block_on(&runtime, hands.run(inbox));
         })?;
-        Ok(DriverHandle { orders, zones, counters, upstreams })
+        Ok(DriverHandle { orders, zones, counters, upstreams, listening })
     }
 }
 
@@ -110,6 +116,16 @@ impl DriverHandle {
     /// What it did so far.
     pub fn counts(&self) -> Counts {
         self.counters.counts()
+    }
+
+    /// What a container would be told about a name now.
+    pub fn tell(&self, source: Ipv4Addr, name: &str) -> Told {
+        tell(&self.zones.load(), source, name)
+    }
+
+    /// The gateways on which it answers.
+    pub fn listening(&self) -> Arc<BTreeSet<Ipv4Addr>> {
+        self.listening.load_full()
     }
 
     /// The node's own upstreams, as far as they were needed yet.
@@ -138,6 +154,7 @@ struct Hands {
     port: u16,
     deliver: Deliver,
     open: BTreeMap<Ipv4Addr, Open>,
+    listening: Listening,
 }
 
 impl Hands {
@@ -174,6 +191,7 @@ impl Hands {
         tracing::debug!(%gateway, bridge, "answers names on a bridge");
         self.open.insert(gateway, Open { bridge, index, address, tasks });
         self.shared.forwarder.listens(address, true);
+        self.show();
         self.test();
         Ok(())
     }
@@ -189,6 +207,12 @@ impl Hands {
         if let Some(mut open) = self.open.remove(&gateway) {
             open.tasks.shutdown().await;
             self.shared.forwarder.listens(open.address, false);
+            self.show();
         }
+    }
+
+    /// Shows to others where it answers.
+    fn show(&self) {
+        self.listening.store(Arc::new(self.open.keys().copied().collect()));
     }
 }

@@ -23,10 +23,12 @@ mod driver;
 mod error;
 mod exempt;
 mod notice;
+mod reading;
 mod removal;
 
 pub use counters::{Counted, drop_counters};
 pub use driver::{Driver, DriverHandle};
 pub use error::Error;
 pub use exempt::exempt;
+pub use reading::read_table;
 pub use removal::remove_table;

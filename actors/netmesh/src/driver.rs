@@ -141,6 +141,14 @@ impl DriverHandle {
         }
     }
 
+    /// Reads what is installed, without telling the core.
+    ///
+    /// # Errors
+    /// When the kernel or the helper does not answer.
+    pub async fn look(&self) -> Result<Installed, Error> {
+        self.hands.observe(&BTreeSet::new()).await
+    }
+
     /// Which kind of tunnel this host has.
     pub fn kind(&self) -> MeshKind {
         self.hands.tunnel.kind()

@@ -20,4 +20,5 @@ mod userspace;
 
 pub use driver::{Config, Driver, DriverHandle, HelperCommand};
 pub use error::Error;
+pub use links::{Link, link};
 pub use pool::in_use;

@@ -48,10 +48,13 @@ fn settled(
 
 /// An interface as the kernel shows it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) index: u32,
-    pub(crate) mtu: u32,
-    pub(crate) is_up: bool,
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Largest packet, in bytes.
+    pub mtu: u32,
+    /// Whether it is set up.
+    pub is_up: bool,
 }
 
 impl Link {
@@ -76,6 +79,15 @@ pub(crate) async fn find(handle: &Handle, interface: &str) -> Result<Option<Link
             Ok(None)
         }
     }
+}
+
+/// The interface of a name, in the network namespace of the calling thread; `None` when there is
+/// none.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub async fn link(interface: &str) -> Result<Option<Link>, Error> {
+    find(&connect()?, interface).await
 }
 
 /// The index of an interface.

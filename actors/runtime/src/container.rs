@@ -45,6 +45,22 @@ impl Engine {
         Ok(found)
     }
 
+    /// What a container does in the engine's own word, such as `running` or `exited`, by its id or
+    /// name; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn container_state(&self, container: &str) -> Result<Option<String>, EngineFault> {
+        match self.asking().inspect_container(container, None).await {
+            Ok(found) => {
+                let status = found.state.and_then(|state| state.status);
+                Ok(status.map(|status| status.to_string()))
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(fault("inspect", &error)),
+        }
+    }
+
     /// One container; `None` when it is gone.
     pub(crate) async fn inspect(
         &self,

@@ -57,7 +57,10 @@ fn target(view: View<'_>, source: &Seat<'_>, at: Ipv4Addr, port: Option<&Port>) 
         return gateway(view, source, block, number);
     }
     let scope = &block.scope;
-    Err(stale(format!("no container of {scope} has {at} now, whose block is on {}", view.host(&block.node))))
+    Err(stale(format!(
+        "no container of {scope} has {at} now, whose block is on {}",
+        view.host(&block.node)
+    )))
 }
 
 /// Addresses come and go with containers.
@@ -119,8 +122,7 @@ fn node_at<'a>(view: View<'a>, at: Ipv4Addr) -> Option<&'a Node> {
 
 /// Whether any network of a container has a way out.
 fn way_out(view: View<'_>, source: &Seat<'_>) -> Link {
-    let is_closed =
-        |scope: &&Scope| view.state.scope(scope).is_some_and(|record| record.internal);
+    let is_closed = |scope: &&Scope| view.state.scope(scope).is_some_and(|record| record.internal);
     let open: Vec<&Scope> = source.networks.keys().filter(|scope| !is_closed(scope)).collect();
     match open.first() {
         Some(scope) => Ok(format!("{scope} has a way out")),

@@ -33,7 +33,8 @@ impl<'a> View<'a> {
     /// Adds whether a node is up and answers.
     pub(crate) fn node_link(&self, chain: &mut Chain, step: &str, node: &NodeId) {
         let link = self.node(node);
-        let source = if self.known.facts.contains_key(node) { self.host(node) } else { "state".to_owned() };
+        let source =
+            if self.known.facts.contains_key(node) { self.host(node) } else { "state".to_owned() };
         chain.add(step, &source, link);
     }
 
@@ -79,13 +80,16 @@ impl<'a> View<'a> {
         };
         if let Some(fenced) = [flow.from, flow.to].into_iter().find(|a| table.fenced.contains(a)) {
             let detail = format!("{fenced} is fenced off on {host}");
-            return Err(Broken::new("fence", detail, "it ends when the replica has its lease again"));
+            return Err(Broken::new(
+                "fence",
+                detail,
+                "it ends when the replica has its lease again",
+            ));
         }
         if table.allowed.first() == Some(&false) {
             let detail = format!("{host} does not have {from} to {to} among the allowed pairs");
             let fix = format!(
-                "the node repairs this by itself within a second; if it stays, see the log of \
-                 {host} for the subsystem firewall"
+                "the node repairs this by itself within a second; if it stays, see the log of {host}"
             );
             return Err(Broken::new("cross_scope", detail, fix));
         }
@@ -106,9 +110,10 @@ impl<'a> View<'a> {
         let link = match filter_table(&host, &facts.filter) {
             Err(broken) => Err(broken),
             Ok(None) => Err(no_filter(&host, format!("there is no packet filter on {host}"))),
-            Ok(Some(table)) if table.allowed.first() == Some(&true) => {
-                Err(no_filter(&host, format!("{host} lets {from} to {to} through, which it should not")))
-            }
+            Ok(Some(table)) if table.allowed.first() == Some(&true) => Err(no_filter(
+                &host,
+                format!("{host} lets {from} to {to} through, which it should not"),
+            )),
             Ok(Some(_)) => Ok(format!("in force, {from} to {to} is dropped as cross_scope")),
         };
         chain.add(step, &host, link);
@@ -121,7 +126,9 @@ impl<'a> View<'a> {
         let link = match (filter_table(&host, &facts.filter), &facts.filter.fault) {
             (Err(broken), _) => Err(broken),
             (Ok(_), Some(fault)) => Err(no_filter(&host, fault.clone())),
-            (Ok(None), None) => Err(no_filter(&host, format!("there is no packet filter on {host}"))),
+            (Ok(None), None) => {
+                Err(no_filter(&host, format!("there is no packet filter on {host}")))
+            }
             (Ok(Some(table)), None) => Ok(format!("in force with {} rules", table.rules)),
         };
         chain.add("filter", &host, link);
@@ -137,7 +144,7 @@ impl<'a> View<'a> {
 
     fn mesh(&self, node: &NodeId, facts: &Facts, other: &NodeId) -> Link {
         let (host, there, mesh) = (self.host(node), self.host(other), &facts.mesh);
-        let log = format!("see the log of {host} for the subsystem netmesh");
+        let log = format!("the log of the daemon on {host} says more: `journalctl -u jaco`");
         self.tunnel(node, facts)?;
         let Some(peer) = mesh.peer.as_ref() else {
             let detail = format!("the tunnel of {host} does not have {there} as a peer");
@@ -152,7 +159,8 @@ impl<'a> View<'a> {
             Some(seconds) => format!("last handshake {seconds} s ago"),
             None => "no handshake yet".to_owned(),
         };
-        let tunnel = format!("{} tunnel of MTU {} to {there} at {at}, {shaken}", mesh.kind, mesh.mtu);
+        let tunnel =
+            format!("{} tunnel of MTU {} to {there} at {at}, {shaken}", mesh.kind, mesh.mtu);
         let port = peer.endpoint.map_or(51820, |at| at.port());
         let fix = format!(
             "let UDP {port} through between {host} and {there} in both directions; the mesh \
@@ -175,7 +183,7 @@ impl<'a> View<'a> {
     /// Whether a node has a tunnel that the pool is routed into.
     pub(crate) fn tunnel(&self, node: &NodeId, facts: &Facts) -> Result<(), Broken> {
         let (host, mesh) = (self.host(node), &facts.mesh);
-        let log = format!("see the log of {host} for the subsystem netmesh");
+        let log = format!("the log of the daemon on {host} says more: `journalctl -u jaco`");
         let because = mesh.fault.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let broken = |code: &str, detail: String| Err(Broken::new(code, detail, log.clone()));
         if mesh.kind.is_empty() {
@@ -206,9 +214,11 @@ impl<'a> View<'a> {
         );
         let link = match facts.bridges.get(bridge) {
             None => Err(Broken::new("bridge_down", format!("{host} has no bridge {bridge}"), fix)),
-            Some(found) if !found.is_up => {
-                Err(Broken::new("bridge_down", format!("the bridge {bridge} of {host} is down"), fix))
-            }
+            Some(found) if !found.is_up => Err(Broken::new(
+                "bridge_down",
+                format!("the bridge {bridge} of {host} is down"),
+                fix,
+            )),
             Some(found) => Ok(format!("{bridge} of {scope} is up, MTU {}", found.mtu)),
         };
         chain.add(step, &host, link);
@@ -241,8 +251,7 @@ fn filter_table<'f>(
 
 fn no_filter(host: &str, detail: String) -> Broken {
     let fix = format!(
-        "the node writes its filter anew by itself; if it does not come back, see the log of {host} \
-         for the subsystem firewall, and `jaco doctor` there"
+        "the node writes its filter anew by itself; if it does not come back, see the log of {host}, and `jaco doctor` there"
     );
     Broken::new(ErrorCode::IsolationUnavailable, detail, fix)
 }

@@ -61,7 +61,8 @@ impl Named<'_> {
         }
         let word = bare(self.spec.name.as_str(), name);
         let attached = self.service.container.networks.iter();
-        let named = attached.filter(|one| one.aliases.iter().any(|a| a.eq_ignore_ascii_case(&word)));
+        let named =
+            attached.filter(|one| one.aliases.iter().any(|a| a.eq_ignore_ascii_case(&word)));
         named.map(|one| self.spec.scope_of(&one.network)).filter(|s| all.contains(s)).collect()
     }
 }
@@ -69,9 +70,7 @@ impl Named<'_> {
 /// The networks of a service's containers, also of one in another's namespace.
 pub(crate) fn scopes(spec: &DeploymentSpec, service: &ServiceSpec) -> Vec<Scope> {
     match &service.container.network_mode {
-        NetworkMode::Service(other) => {
-            spec.scopes_of(spec.services.get(other).unwrap_or(service))
-        }
+        NetworkMode::Service(other) => spec.scopes_of(spec.services.get(other).unwrap_or(service)),
         _ => spec.scopes_of(service),
     }
 }
@@ -142,7 +141,8 @@ fn in_deployment<'s>(
 ) -> Option<Meaning<'s>> {
     let spec = &state.current(deployment)?.spec;
     let named = |word: &str, by: By| {
-        let service = spec.services.values().find(|one| one.name.as_str().eq_ignore_ascii_case(word));
+        let service =
+            spec.services.values().find(|one| one.name.as_str().eq_ignore_ascii_case(word));
         service.map(|service| Named { spec, service, by })
     };
     let aliased = |word: &str| {
@@ -163,9 +163,11 @@ fn in_deployment<'s>(
     }
     if let Some((port, protocol, word)) = srv(word) {
         let found = named(word, By::Port).or_else(|| aliased(word))?;
-        let has = found.service.ports.iter().any(|spec| {
-            spec.name.as_deref() == Some(port) && spec.protocol == protocol
-        });
+        let has = found
+            .service
+            .ports
+            .iter()
+            .any(|spec| spec.name.as_deref() == Some(port) && spec.protocol == protocol);
         return has.then_some(Meaning::Service(Named { by: By::Port, ..found }));
     }
     let replicas = state.replicas.values().map(AsRef::as_ref);

@@ -11,10 +11,10 @@ use crate::path::container_link;
 use crate::replica::fix_of;
 use crate::seat::{Seat, hostname, is_down, runs};
 use crate::subject::Slot;
+use jaco_model::NodeId;
 use jaco_model::entity::{Instance, Replica, Scope};
 use jaco_model::spec::NetworkMode;
 use jaco_model::view::WhyView;
-use jaco_model::NodeId;
 use jaco_state::{State, shown_instance};
 use std::collections::BTreeMap;
 
@@ -102,7 +102,9 @@ fn what(name: &str, seat: &Seat<'_>, means: &Meaning<'_>) -> Link {
         Meaning::Service(Named { spec, service, by }) => {
             let whose = match spec.name == *own {
                 true => format!("the service {} of {}", service.name, spec.name),
-                false => format!("the service {} of another deployment, {}", service.name, spec.name),
+                false => {
+                    format!("the service {} of another deployment, {}", service.name, spec.name)
+                }
             };
             Ok(match by {
                 By::Name => whose,
@@ -144,9 +146,12 @@ fn shares(seat: &Seat<'_>, named: &Named<'_>, holds_in: &[Scope], all: &[Scope])
         _ if named.by == By::Alias => format!("the alias holds in {}", networks(holds_in)),
         _ => format!("{service} is in {}", networks(all)),
     };
-    let detail = format!("no network in common: {there}, the asker in {}", networks(seat.networks.keys()));
+    let detail =
+        format!("no network in common: {there}, the asker in {}", networks(seat.networks.keys()));
     let fix = match *owner == seat.instance.deployment {
-        true => format!("name one network under `networks` of both {asker} and {service}, and apply"),
+        true => {
+            format!("name one network under `networks` of both {asker} and {service}, and apply")
+        }
         false => format!(
             "deployments do not know each other; make {asker} and {service} services of one deployment"
         ),
@@ -215,12 +220,7 @@ fn is_dead(view: View<'_>, seat: &Seat<'_>, instance: &Instance) -> bool {
     *node != *seat.node() && (is_lost || view.doubts(view.facts(seat.node()), node))
 }
 
-fn told_of(
-    view: View<'_>,
-    seat: &Seat<'_>,
-    slot: &Replica,
-    shown: Option<&Instance>,
-) -> String {
+fn told_of(view: View<'_>, seat: &Seat<'_>, slot: &Replica, shown: Option<&Instance>) -> String {
     let Some(instance) = shown else {
         let why = slot.waiting.as_ref().map(|fault| format!(": {}", fault.code));
         return format!("{} has no place{}", slot.id, why.unwrap_or_default());
@@ -273,7 +273,9 @@ fn one_replica(view: View<'_>, seat: &Seat<'_>, replica: &Replica) -> Link {
 /// Whether the responder answers on a gateway that the asker asks.
 fn listening(view: View<'_>, seat: &Seat<'_>, facts: &Facts) -> Link {
     let host = view.host(seat.node());
-    let fix = format!("see the log of {host} for the subsystem dns; something else may have port 53");
+    let fix = format!(
+        "something else on {host} may have port 53; its log says more: `journalctl -u jaco`"
+    );
     if !facts.names.is_there {
         return Err(Broken::new("dns_down", format!("{host} has no responder"), fix));
     }
@@ -301,7 +303,9 @@ fn answer(
         let (its, ours) = (facts.index, view.state.applied_index);
         match behind {
             true => format!("{host} works by log index {its}, this node by {ours}: it is behind"),
-            false => format!("look again in a second; then see the log of {host} for the subsystem dns"),
+            false => {
+                format!("look again in a second; then see the log of {host}: `journalctl -u jaco`")
+            }
         }
     };
     let is_outside = matches!(means, Meaning::Outside | Meaning::Reverse);
@@ -353,4 +357,3 @@ fn forwarded(host: &str, upstreams: &[Upstream]) -> Link {
     }
     Ok(format!("{host} asks {asked}"))
 }
-

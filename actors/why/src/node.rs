@@ -14,7 +14,8 @@ pub(crate) fn explain(view: View<'_>, id: &NodeId) -> WhyView {
     view.node_link(&mut chain, "node", id);
     let Some(node) = view.state.nodes.get(id) else { return chain.end("") };
     if view.known.suspects.contains(id) {
-        let detail = format!("{host} is suspected: the node that answers cannot reach it, or most cannot");
+        let detail =
+            format!("{host} is suspected: the node that answers cannot reach it, or most cannot");
         let fix = "let 7001/tcp through between the nodes; routing avoids it meanwhile";
         chain.add("suspicion", "state", Err(Broken::new("suspect", detail, fix)));
     }
@@ -33,7 +34,11 @@ pub(crate) fn explain(view: View<'_>, id: &NodeId) -> WhyView {
 fn takes_work(node: &Node) -> Link {
     if node.leaving.is_some() {
         let detail = "it is being removed: its replicas move away";
-        return Err(Broken::new("leaving", detail, "nothing; `jaco node list` shows when it is out"));
+        return Err(Broken::new(
+            "leaving",
+            detail,
+            "nothing; `jaco node list` shows when it is out",
+        ));
     }
     if !node.schedulable {
         return Err(Broken::new("cordoned", "it is cordoned and gets no new work", ""));
@@ -67,11 +72,12 @@ fn mesh(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {
         .collect();
     if !broken.is_empty() {
         let detail = format!("packets of containers do not pass to and from {}", list(&broken));
-        let fix = "let the UDP port of the mesh, 51820, through between the nodes in both directions";
+        let fix =
+            "let the UDP port of the mesh, 51820, through between the nodes in both directions";
         return Err(Broken::new("mesh_dead", detail, fix));
     }
     if let Some(fault) = &mesh.fault {
-        let fix = format!("see the log of {host} for the subsystem netmesh");
+        let fix = format!("the log of the daemon on {host} says more: `journalctl -u jaco`");
         return Err(Broken::new("mesh_down", fault.clone(), fix));
     }
     let (kind, mtu, paths) = (&mesh.kind, mesh.mtu, mesh.paths.len());
@@ -80,7 +86,9 @@ fn mesh(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {
 
 fn names(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {
     let host = view.host(id);
-    let fix = format!("see the log of {host} for the subsystem dns; something else may have port 53");
+    let fix = format!(
+        "something else on {host} may have port 53; its log says more: `journalctl -u jaco`"
+    );
     if !facts.names.is_there {
         return Err(Broken::new("dns_down", format!("{host} has no responder"), fix));
     }

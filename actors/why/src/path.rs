@@ -35,9 +35,8 @@ impl<'s> Way<'s> {
         let wanted = at.and_then(|at| target.scope_at(at));
         let shared = |scope: &&Scope| wanted.is_none_or(|wanted| wanted == *scope);
         let mut scopes: Vec<&Scope> = source.shared(&target).filter(shared).collect();
-        let has_both = |scope: &&Scope| {
-            address(&source, scope).is_some() && address(&target, scope).is_some()
-        };
+        let has_both =
+            |scope: &&Scope| address(&source, scope).is_some() && address(&target, scope).is_some();
         scopes.sort_by_key(|scope| !has_both(scope));
         let scope = scopes.first().map(|scope| (*scope).clone());
         let ends = match &scope {
@@ -139,7 +138,9 @@ pub(crate) fn container_link(view: View<'_>, chain: &mut Chain, step: &str, slot
     let Some(instance) = slot.instance(view.state) else {
         let waiting = view.state.replicas.get(replica).and_then(|slot| slot.waiting.clone());
         let broken = match waiting {
-            Some(fault) => Broken::of(&fault, format!("{replica} has no place: {}", fault.message), look),
+            Some(fault) => {
+                Broken::of(&fault, format!("{replica} has no place: {}", fault.message), look)
+            }
             None => Broken::new("pending", format!("{replica} has no container yet"), look),
         };
         chain.add(step, "state", Err(broken));
@@ -306,9 +307,9 @@ fn port_link(way: &Way<'_>, port: Option<&Port>) -> Link {
         status.state.as_str(),
         fault.unwrap_or_default()
     );
-    let code = status.fault.as_ref().map_or_else(
-        || status.state.as_str().to_owned(),
-        |fault| fault.code.to_string(),
-    );
+    let code = status
+        .fault
+        .as_ref()
+        .map_or_else(|| status.state.as_str().to_owned(), |fault| fault.code.to_string());
     Err(Broken::new(code, detail, format!("`jaco why {replica}` says what it waits for")))
 }

@@ -72,7 +72,9 @@ fn manifest(view: View<'_>, chain: &mut Chain, replica: &Replica, instance: Opti
         Some(record) if record.spec.services.contains_key(service) => {
             let image = record.images.get(service).map_or("?", |pin| pin.reference.as_str());
             let (number, who) = (record.number, &record.identity);
-            Ok(format!("service {service} of {deployment}, revision {number} by {who}: image {image}"))
+            Ok(format!(
+                "service {service} of {deployment}, revision {number} by {who}: image {image}"
+            ))
         }
         _ => {
             let detail = format!("{deployment} has no service {service} any more");
@@ -162,7 +164,9 @@ fn stage_link(
         Stage::Dependencies => (None, dependencies(view, instance)),
         Stage::Isolation => (None, None),
         Stage::Pull => match status.state {
-            InstanceState::Pending => (Some(status.since), pending("waits for its turn".to_owned())),
+            InstanceState::Pending => {
+                (Some(status.since), pending("waits for its turn".to_owned()))
+            }
             InstanceState::Pulling => {
                 let far = pull.map(|far| format!(", {far}")).unwrap_or_default();
                 (Some(status.since), pending(format!("the image is being pulled{far}")))
@@ -224,9 +228,10 @@ fn health(
         Running => (status.last_health_at, Some(Ok("ready, takes connections".to_owned()))),
         Starting => (Some(status.since), pending("started and not ready yet".to_owned())),
         Degraded => (Some(status.since), pending("was ready, now fails its check".to_owned())),
-        Updating | Draining => {
-            (Some(status.since), pending("takes no new connections: it is being replaced".to_owned()))
-        }
+        Updating | Draining => (
+            Some(status.since),
+            pending("takes no new connections: it is being replaced".to_owned()),
+        ),
         _ => (None, None),
     }
 }
@@ -290,7 +295,9 @@ fn names(seat: &Seat<'_>, facts: &Facts) -> Option<Link> {
 /// What to do about a code.
 pub(crate) fn fix_of(code: ErrorCode, replica: &ReplicaId) -> String {
     match code {
-        ErrorCode::Unschedulable => "lower reservations, change the constraint, or add a node".to_owned(),
+        ErrorCode::Unschedulable => {
+            "lower reservations, change the constraint, or add a node".to_owned()
+        }
         ErrorCode::CannotSatisfyHostPlacement | ErrorCode::VolumeWaiting => {
             "bring the node back, or change `hosts`".to_owned()
         }
@@ -299,11 +306,12 @@ pub(crate) fn fix_of(code: ErrorCode, replica: &ReplicaId) -> String {
         }
         ErrorCode::DependsOnUnmet => "`jaco why` of the service it waits for".to_owned(),
         ErrorCode::ImagePullFailed => {
-            "check the name of the image and that the node may pull it; it is tried again".to_owned()
+            "check the name of the image and that the node may pull it; it is tried again"
+                .to_owned()
         }
-        ErrorCode::Unhealthy | ErrorCode::StartTimeout => format!(
-            "try its healthcheck by hand with `docker exec`, and see `jaco logs {replica}`"
-        ),
+        ErrorCode::Unhealthy | ErrorCode::StartTimeout => {
+            format!("try its healthcheck by hand with `docker exec`, and see `jaco logs {replica}`")
+        }
         ErrorCode::ContainerExited | ErrorCode::HookFailed => {
             format!("`jaco logs {replica} -p` has its last words")
         }

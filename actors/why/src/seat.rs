@@ -28,10 +28,9 @@ impl<'s> Seat<'s> {
         };
         let mode = service.container.network_mode.clone();
         let (holder, seat) = match &mode {
-            NetworkMode::Service(name) => (
-                host_of(state, instance, name),
-                spec.services.get(name).unwrap_or(service),
-            ),
+            NetworkMode::Service(name) => {
+                (host_of(state, instance, name), spec.services.get(name).unwrap_or(service))
+            }
             _ => (Some(instance), service),
         };
         let mut networks: BTreeMap<Scope, Option<Ipv4Addr>> =

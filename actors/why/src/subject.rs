@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_port_is_cut_off_or_refused() {
-        let port = |text| split_port(text).map(|(to, port)| (to, port.map(|p| (p.number, p.protocol))));
+        let port =
+            |text| split_port(text).map(|(to, port)| (to, port.map(|p| (p.number, p.protocol))));
         assert_eq!(port("shop-db-0"), Ok(("shop-db-0", None)));
         assert_eq!(port("shop-db-0:5432"), Ok(("shop-db-0", Some((5432, "tcp")))));
         assert_eq!(port("10.80.1.2:53/udp"), Ok(("10.80.1.2", Some((53, "udp")))));

@@ -81,6 +81,12 @@ impl Member {
         self.propose_own(now, Origin::Witness, command)
     }
 
+    /// Why the packet filter is not known to work; `Ok` once its self-test has passed, `None`
+    /// before its core has said anything.
+    pub fn filter(&self) -> Option<&Result<(), Fault>> {
+        self.overlay.filter.as_ref()
+    }
+
     /// An effect of the mesh's core.
     pub fn from_netmesh(&mut self, effect: jaco_netmesh_core::Effect) -> Vec<Step> {
         let mut steps = Vec::new();

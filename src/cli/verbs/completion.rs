@@ -106,6 +106,10 @@ fn next(
     } else {
         match command.positionals.first().map(|positional| positional.name) {
             Some("TARGET" | "WHAT" | "REPLICA") => found = names(false),
+            Some("SUBJECT") => {
+                found = names(false);
+                found.extend(super::why::KINDS.map(str::to_owned));
+            }
             Some("DEPLOYMENT") => found = names(true),
             Some("SHELL") => found.extend(["bash", "zsh", "fish"].map(str::to_owned)),
             _ => {}
@@ -178,6 +182,8 @@ mod tests {
             ("logs --fol", &["--follow"]),
             ("logs --out", &["--output"]),
             ("apply ", &[]),
+            ("why path shop-", &["shop-web-0"]),
+            ("why na", &["name"]),
             ("completion z", &["zsh"]),
         ] {
             assert_eq!(offered(typed), words, "{typed}");

@@ -23,6 +23,7 @@ mod up;
 mod validate;
 mod version;
 mod wait;
+mod why;
 
 use super::{Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
@@ -50,6 +51,7 @@ enum Verb {
     Restart(restart::Restart),
     Wait(wait::Wait),
     Status(status::Status),
+    Why(why::Why),
     Ps(ps::Ps),
     Get(get::Get),
     Logs(logs::Logs),
@@ -79,6 +81,7 @@ pub(super) fn run(globals: &Globals, jaco: Jaco) -> Outcome {
         Verb::Restart(verb) => restart::run(globals, &verb),
         Verb::Wait(verb) => wait::run(globals, &verb),
         Verb::Status(verb) => status::run(globals, verb),
+        Verb::Why(verb) => why::run(globals, &verb),
         Verb::Ps(verb) => ps::run(globals, verb),
         Verb::Get(verb) => get::run(globals, verb),
         Verb::Logs(verb) => logs::run(globals, verb),

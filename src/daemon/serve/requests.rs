@@ -97,6 +97,13 @@ impl Daemon {
                 }
                 Err(fault) => drop(answer.send(Err(fault))),
             },
+            Request::Look(look, answer) => match self.hub() {
+                Ok(hub) => {
+                    let seen = hub.look(*look);
+                    actix::spawn(async move { drop(answer.send(Ok(seen.await))) });
+                }
+                Err(fault) => drop(answer.send(Err(fault))),
+            },
             Request::Init(name, answer) => drop(answer.send(self.init(name))),
             Request::Join(wish, answer) => self.join(wish, answer),
             Request::Begin(joined, answer) => {

@@ -4,6 +4,8 @@
 //! one comparison tells whether the filter is what it should be.
 
 use crate::expr::Expr;
+use crate::prefix::Prefix;
+use crate::sets::{FENCE, allow_len};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -113,6 +115,22 @@ impl Ruleset {
     /// Rules in all chains.
     pub fn rule_count(&self) -> usize {
         self.chains.values().map(|chain| chain.rules.len()).sum()
+    }
+
+    /// Whether packets from one address to another are among the allowed pairs of blocks. Other
+    /// rules may drop them before, such as the fence.
+    pub fn allows(&self, from: Ipv4Addr, to: Ipv4Addr) -> bool {
+        self.sets.iter().any(|(name, set)| {
+            let Some(len) = allow_len(name) else { return false };
+            let (from, to) = (Prefix::new(from, len), Prefix::new(to, len));
+            set.elements.contains(&pair(from.base(), to.base()))
+        })
+    }
+
+    /// Whether a container is fenced off.
+    pub fn fences(&self, address: Ipv4Addr) -> bool {
+        let fence = self.sets.get(FENCE);
+        fence.is_some_and(|set| set.elements.contains(address.octets().as_slice()))
     }
 
     /// Elements in all sets.
