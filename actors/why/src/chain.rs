@@ -60,7 +60,8 @@ impl Chain {
             Err(broken) => {
                 if self.view.ok {
                     self.view.ok = false;
-                    self.view.summary = format!("broken at {step}: {}", broken.detail);
+                    let verdict = verdict(&broken.code, source);
+                    self.view.summary = format!("{verdict} {step}: {}", broken.detail);
                     self.view.hint = Some(broken.fix).filter(|fix| !fix.is_empty());
                 }
                 (Some(broken.code), broken.detail)
@@ -71,6 +72,14 @@ impl Chain {
         let (step, source) = (step.to_owned(), source.to_owned());
         self.view.chain.push(WhyStep { step, ok, ts, code, detail, source });
         ok
+    }
+
+    /// Adds a link that, if it is broken, is worse than whatever came before: it is the answer.
+    pub(crate) fn add_above_all(&mut self, step: &str, source: &str, link: Link) {
+        if link.is_err() {
+            self.view.ok = true;
+        }
+        self.add(step, source, link);
     }
 
     /// Whether every link so far holds.
@@ -84,6 +93,16 @@ impl Chain {
             self.view.summary = well.into();
         }
         self.view
+    }
+}
+
+/// What a broken link means: a rule that denies, a way that is not over, or a defect. Only the
+/// state knows rules; what a node misses although the state wants it is a defect.
+fn verdict(code: &str, source: &str) -> &'static str {
+    match code {
+        "cross_scope" | "host" | "control" | "internal" if source == "state" => "denied at",
+        "pending" | "pulling" | "starting" | "updating" | "draining" => "not yet past",
+        _ => "broken at",
     }
 }
 

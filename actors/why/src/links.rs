@@ -33,8 +33,8 @@ impl<'a> View<'a> {
     /// Adds whether a node is up and answers.
     pub(crate) fn node_link(&self, chain: &mut Chain, step: &str, node: &NodeId) {
         let link = self.node(node);
-        let source =
-            if self.known.facts.contains_key(node) { self.host(node) } else { "state".to_owned() };
+        let is_asked = self.known.facts.contains_key(node);
+        let source = if is_asked && link.is_ok() { self.host(node) } else { "state".to_owned() };
         chain.add(step, &source, link);
     }
 
@@ -116,7 +116,7 @@ impl<'a> View<'a> {
             )),
             Ok(Some(_)) => Ok(format!("in force, {from} to {to} is dropped as cross_scope")),
         };
-        chain.add(step, &host, link);
+        chain.add_above_all(step, &host, link);
     }
 
     /// Adds whether a node's filter works at all.

@@ -107,7 +107,7 @@ pub(crate) fn meaning<'s>(state: &'s State, seat: &Seat<'_>, name: &str) -> Mean
         }
         let known = names_of(state, deployment);
         let near = closest(word, known.iter().map(String::as_str));
-        let near = near.map(|near| format!("{near}.{deployment}"));
+        let near = near.map(|near| format!("{near}.{deployment}.{ZONE}"));
         return Meaning::Unknown { near, elsewhere: Vec::new() };
     }
     if rest.contains('.') && !is_zoned && !rest.starts_with("tasks.") && !rest.starts_with('_') {

@@ -16,7 +16,7 @@ use jaco_model::entity::{Instance, Replica, Scope};
 use jaco_model::spec::NetworkMode;
 use jaco_model::view::WhyView;
 use jaco_state::{State, shown_instance};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Replicas of a service that are told one by one.
 const REPLICAS_TOLD: usize = 10;
@@ -243,7 +243,11 @@ fn because(view: View<'_>, detail: String, slot: &Replica, shown: Option<&Instan
     });
     if let Some(node) = lost {
         let host = hostname(view.state, node);
-        return Broken::new("node_down", detail, format!("bring {host} back: `jaco why {host}`"));
+        return Broken::new(
+            "node_down",
+            detail,
+            format!("bring {host} back; `jaco why {host}` says more"),
+        );
     }
     let fault = shown.and_then(|instance| instance.status.fault.as_ref()).or(slot.waiting.as_ref());
     match fault {
@@ -312,7 +316,8 @@ fn answer(
     match told {
         Told::Addresses(addresses) => Ok(list(addresses)),
         Told::Services(targets) => {
-            Ok(list(targets.iter().map(|(port, target)| format!("{target}:{port}"))))
+            let texts = targets.iter().map(|(port, target)| format!("{target}:{port}"));
+            Ok(list(texts.collect::<BTreeSet<String>>()))
         }
         Told::Pointer(name) => Ok(name.clone()),
         Told::Forward(upstreams) if is_outside => forwarded(&host, upstreams),

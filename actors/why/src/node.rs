@@ -3,6 +3,7 @@
 use crate::chain::{Broken, Chain, Link, list};
 use crate::facts::Facts;
 use crate::links::View;
+use crate::seat::is_down;
 use jaco_model::entity::Node;
 use jaco_model::view::WhyView;
 use jaco_model::{ErrorCode, NodeId};
@@ -18,6 +19,9 @@ pub(crate) fn explain(view: View<'_>, id: &NodeId) -> WhyView {
             format!("{host} is suspected: the node that answers cannot reach it, or most cannot");
         let fix = "let 7001/tcp through between the nodes; routing avoids it meanwhile";
         chain.add("suspicion", "state", Err(Broken::new("suspect", detail, fix)));
+    }
+    if is_down(node) {
+        return chain.end("");
     }
     chain.add("work", "state", takes_work(node));
     chain.add("engine", "state", engine(node));
@@ -41,7 +45,11 @@ fn takes_work(node: &Node) -> Link {
         ));
     }
     if !node.schedulable {
-        return Err(Broken::new("cordoned", "it is cordoned and gets no new work", ""));
+        return Err(Broken::new(
+            "cordoned",
+            "it is cordoned and gets no new work",
+            "`jaco node list` says why",
+        ));
     }
     Ok(format!("{}, takes work", node.status.as_str()))
 }

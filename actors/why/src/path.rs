@@ -112,7 +112,7 @@ pub(crate) fn explain(view: View<'_>, from: &Slot, to: &End, port: Option<&Port>
     let suffix = port.map(|port| format!(":{}/{}", port.number, port.protocol));
     let suffix = suffix.unwrap_or_default();
     let subject = format!("{} to {end}{suffix}", from.replica);
-    let mut chain = Chain::new("path", subject.clone());
+    let mut chain = Chain::new("path", subject);
     container_link(view, &mut chain, "source", from);
     if let End::Slot(slot) = to {
         container_link(view, &mut chain, "target", slot);
@@ -128,7 +128,7 @@ pub(crate) fn explain(view: View<'_>, from: &Slot, to: &End, port: Option<&Port>
             between(view, &mut chain, &way, port);
         }
     }
-    chain.end(format!("allowed and open: {subject}"))
+    chain.end("allowed and open")
 }
 
 /// Adds whether a replica has a container that runs.

@@ -192,7 +192,7 @@ fn dependencies(view: View<'_>, instance: &Instance) -> Option<Link> {
             let detail = fault.message.clone();
             Err(Broken::of(&fault, detail, fix_of(fault.code, &instance.id.replica)))
         }
-        None => Ok(format!("{names} were there when it began")),
+        None => Ok(format!("what it depends on was there: {names}")),
     })
 }
 
@@ -207,7 +207,11 @@ fn started(
     let container = container.map(|id| format!("container {id} ")).unwrap_or_default();
     let link = match status.state {
         Pending | Pulling => return (None, None),
-        Failed | Lost | Stopped => pending(format!("its container is {}", status.state.as_str())),
+        Failed | Lost | Stopped => {
+            let detail = format!("its container is {}", status.state.as_str());
+            let fix = format!("`jaco get replica {}` shows its history", instance.id.replica);
+            Some(Err(Broken::new(status.state.as_str(), detail, fix)))
+        }
         Completed => Some(Ok(format!("{container}ended with code 0 and is not restarted"))),
         _ if instance.desired == Desired::Stop => pending("it is being stopped".to_owned()),
         _ => {
@@ -227,7 +231,12 @@ fn health(
     match status.state {
         Running => (status.last_health_at, Some(Ok("ready, takes connections".to_owned()))),
         Starting => (Some(status.since), pending("started and not ready yet".to_owned())),
-        Degraded => (Some(status.since), pending("was ready, now fails its check".to_owned())),
+        Degraded => {
+            let (detail, replica) = ("was ready, now fails its check", &instance.id.replica);
+            let broken =
+                Broken::new(ErrorCode::Unhealthy, detail, fix_of(ErrorCode::Unhealthy, replica));
+            (Some(status.since), Some(Err(broken)))
+        }
         Updating | Draining => (
             Some(status.since),
             pending("takes no new connections: it is being replaced".to_owned()),

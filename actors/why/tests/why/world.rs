@@ -92,6 +92,11 @@ impl World {
                 let steps = vec![Step::Explain { replica, waiting }];
                 self.send(Command::Schedule { based_on: 0, steps });
             }
+            ["well"] => {
+                self.sights.clear();
+                self.silent.clear();
+                self.suspects.clear();
+            }
             ["down", node] => self.change(node, |node| node.status = NodeStatus::Down),
             ["condition", node, word] => {
                 self.change(node, |node| node.facts.conditions.push((*word).to_owned()));
@@ -177,11 +182,10 @@ impl World {
         let id = InstanceId { replica: ReplicaId::from(replica), generation: Generation(1) };
         let instance = self.state.instances[&id].clone();
         let scopes = self.state.scopes_of(&instance);
-        let at = self.state.instances_on(&instance.node).position(|one| one.id == id).unwrap();
         let addresses = scopes.iter().map(|scope| {
             let block = self.state.block(scope, &instance.node).unwrap();
-            let last = u32::try_from(at).unwrap() + 1;
-            let address = Ipv4Addr::from_bits(block.gateway().to_bits() + last);
+            let last = replica.bytes().map(u32::from).sum::<u32>() % 60;
+            let address = Ipv4Addr::from_bits(block.gateway().to_bits() + 1 + last);
             (scope.key().to_owned(), address.to_string())
         });
         let waits = matches!(state, InstanceState::Pending | InstanceState::Pulling);
