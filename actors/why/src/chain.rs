@@ -102,6 +102,8 @@ fn verdict(code: &str, source: &str) -> &'static str {
     match code {
         "cross_scope" | "host" | "control" | "internal" if source == "state" => "denied at",
         "pending" | "pulling" | "starting" | "updating" | "draining" => "not yet past",
+        // Its containers may run on, and packets may pass.
+        "node_unreachable" => "not known past",
         _ => "broken at",
     }
 }

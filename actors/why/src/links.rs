@@ -54,7 +54,7 @@ impl<'a> View<'a> {
                 let detail = format!("{host} does not answer: {why}");
                 let fix = format!(
                     "look whether the daemon of {host} runs, and let 7001/tcp through between the \
-                     nodes"
+                     nodes; its containers may run on meanwhile"
                 );
                 Err(Broken::new(ErrorCode::NodeUnreachable, detail, fix))
             }

@@ -88,8 +88,8 @@ fn mesh(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {
         let fix = format!("the log of the daemon on {host} says more: `journalctl -u jaco`");
         return Err(Broken::new("mesh_down", fault.clone(), fix));
     }
-    let (kind, mtu, paths) = (&mesh.kind, mesh.mtu, mesh.paths.len());
-    Ok(format!("{kind} tunnel of MTU {mtu}, probes pass both ways to {paths} others"))
+    let (kind, mtu) = (&mesh.kind, mesh.mtu);
+    Ok(format!("{kind} tunnel of MTU {mtu}, probes pass both ways to every other node"))
 }
 
 fn names(view: View<'_>, id: &NodeId, facts: &Facts) -> Link {

@@ -259,8 +259,9 @@ fn network(way: &Way<'_>) -> Link {
         return Err(Broken::new("cross_scope", format!("no network in common: {both}"), fix));
     }
     let fix = format!(
-        "that is as it should be; to let them talk, make {} and {} services of one deployment",
-        source.service, target.service
+        "that is as it should be; to let them talk, make {}/{} and {}/{} services of one \
+         deployment",
+        source.deployment, source.service, target.deployment, target.service
     );
     Err(Broken::new("cross_scope", format!("a wall between deployments: {both}"), fix))
 }

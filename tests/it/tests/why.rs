@@ -1,5 +1,7 @@
 //! `jaco why` over real networks: what holds, what a wall denies, and what was broken on purpose.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -34,6 +36,7 @@ fn a_way_and_a_name_are_explained_as_they_are() -> Result<()> {
         a_wall_is_a_wall(c, &near, &stranger)?;
         replicas_and_nodes_are_well(c, &far)?;
         what_does_not_exist_is_refused(c, &near)?;
+        a_filter_that_is_taken_away_is_seen(c, &near, &far)?;
         a_tunnel_that_carries_nothing_is_found(c, &near, &far)?;
         a_node_that_is_away_is_a_link(c, &near, &far)
     })
@@ -99,6 +102,10 @@ fn a_name_is_what_the_responder_says(c: &Cluster, from: &Spot, to: &Spot) -> Res
     let wrong = c.node(0).ok(&["why", "name", "wbe", "--from", &from.replica])?;
     ensure!(broken(&wrong).context("wbe")?["code"] == "unknown_name", "{wrong:#}");
     ensure!(wrong["hint"] == "did you mean web?", "{wrong:#}");
+    let outside = ["why", "name", "example.org", "--from", &from.replica];
+    let view = c.node(0).ok(&outside)?;
+    ensure!(link(&view, "name")?["ok"] == true && link(&view, "answer").is_ok(), "{view:#}");
+    print(c, &outside)?;
     print(c, &["why", "name", "web", "--from", &from.replica])
 }
 
@@ -132,6 +139,32 @@ fn what_does_not_exist_is_refused(c: &Cluster, spot: &Spot) -> Result<()> {
     ensure!(error["code"] == "not_found", "{error:#}");
     ensure!(error["details"]["suggestion"].is_string(), "{error:#}");
     c.node(0).fails(2, &["why", "path", &spot.replica, "alpha-web-0:http"]).map(drop)
+}
+
+/// The table is deleted again and again, faster than the daemon can write it: a look in between
+/// finds none, or that it was changed.
+fn a_filter_that_is_taken_away_is_seen(c: &Cluster, from: &Spot, to: &Spot) -> Result<()> {
+    let args = ["why", "path", &from.replica, &to.replica];
+    let host = c.node(to.node).host();
+    let is_over = AtomicBool::new(false);
+    let mut last = Value::Null;
+    let seen = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                // It may be away just now, and then there is nothing to delete.
+                let _ = Run::of(host.command("nft").args(["delete", "table", "inet", "jaco"]));
+            }
+        });
+        let seen = until("a missing filter to be seen", SEEN, || {
+            last = c.node(0).ok(&args)?;
+            let link = broken(&last).filter(|link| link["step"] == "target_filter");
+            Ok(link.is_some_and(|link| link["code"] == "isolation_unavailable").then_some(()))
+        });
+        is_over.store(true, Ordering::Relaxed);
+        seen
+    });
+    seen.with_context(|| format!("{last:#}"))?;
+    well(c, &args).map(drop)
 }
 
 /// Packets of the tunnel are dropped on one host, while its daemon answers as before.

@@ -1,7 +1,7 @@
 //! Every row of the table of the specification.
 
 use crate::world::{DB, DEV, LEDGER, WEB, ask, container, description, service, zones};
-use jaco_dns_core::Zones;
+use jaco_dns_core::{Told, Zones, tell};
 use std::net::Ipv4Addr;
 
 const SOA_ZONE: &str = "SOA jaco.internal. serial=77 min=1 ttl=1";
@@ -272,4 +272,23 @@ fn at_most_25_addresses_are_given_each_about_equally_often() {
     }
     assert_eq!(seen.len(), 60);
     assert!(seen.values().all(|times| (190..310).contains(times)), "{seen:?}");
+}
+
+#[test]
+fn what_is_told_to_people_is_what_is_answered() {
+    let zones = zones();
+    let told = |source, name| tell(&zones, source, name);
+    let addresses =
+        |all: &[&str]| Told::Addresses(all.iter().map(|a| a.parse().unwrap()).collect());
+    assert_eq!(told(WEB, "DB"), addresses(&["10.80.2.3"]));
+    assert_eq!(told(WEB, "idle.webshop"), Told::Empty);
+    assert_eq!(told(WEB, "book.ledger"), Told::Missing);
+    assert_eq!(told(WEB, "example.org"), Told::Forward(None));
+    let own = told(DEV, "example.org");
+    assert!(matches!(&own, Told::Forward(Some(list)) if list.len() == 1), "{own:?}");
+    let Told::Services(targets) = told(DB, "_http._tcp.web") else { panic!("no ports") };
+    assert_eq!(targets[0], (8080, "webshop-web-0.webshop.jaco.internal".to_owned()));
+    let name = Told::Pointer("webshop-db-0.webshop.jaco.internal".to_owned());
+    assert_eq!(told(WEB, "3.2.80.10.in-addr.arpa"), name);
+    assert_eq!(told("10.80.9.9".parse().unwrap(), "db"), Told::Stranger);
 }

@@ -1,8 +1,8 @@
 //! What the table does to packets, beside a statement of the policy that knows no chains.
 
-use crate::fixture::{block, host, ip, policies};
+use crate::fixture::{block, example, host, ip, policies};
 use crate::machine::{Ct, End, Packet, run};
-use jaco_firewall_core::{Policy, Prefix, ruleset};
+use jaco_firewall_core::{Policy, Prefix, Ruleset, ruleset};
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
 
@@ -227,7 +227,7 @@ proptest! {
 
 #[test]
 fn drops_have_the_reason_that_people_look_for() {
-    let policy = crate::fixture::example();
+    let policy = example();
     let ruleset = ruleset(&policy);
     let (a, b) = (block(0, 26), block(3, 26));
     let new = |iif: &str, oif: &str, source, destination| Packet {
@@ -260,4 +260,23 @@ fn drops_have_the_reason_that_people_look_for() {
     for (packet, reason) in cases {
         assert_eq!(run(&ruleset, &packet), End::Dropped(reason.to_owned()), "{packet:?}");
     }
+}
+
+#[test]
+fn the_table_says_which_pairs_it_allows() {
+    let table = ruleset(&example());
+    let at = |number, host_number| host(block(number, 26), host_number);
+    for (from, to, is_allowed) in [
+        (at(0, 2), at(0, 3), true),
+        (at(0, 2), at(1, 2), true),
+        (at(1, 2), at(0, 2), true),
+        (at(3, 2), at(3, 9), true),
+        (at(0, 2), at(3, 2), false),
+        (at(1, 2), at(2, 2), false),
+        (at(0, 2), ip("203.0.113.9"), false),
+    ] {
+        assert_eq!(table.allows(from, to), is_allowed, "{from} to {to}");
+    }
+    assert!(table.fences(at(0, 9)) && !table.fences(at(0, 8)));
+    assert!(!Ruleset::default().allows(at(0, 2), at(0, 3)));
 }
