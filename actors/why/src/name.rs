@@ -191,7 +191,7 @@ fn replicas(view: View<'_>, seat: &Seat<'_>, named: &Named<'_>) -> Link {
     }
     let more = told.len().saturating_sub(REPLICAS_TOLD);
     told.truncate(REPLICAS_TOLD);
-    let more = (more > 0).then(|| format!(", and {more} more")).unwrap_or_default();
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     let told = format!("{}{more}", told.join(", "));
     let word = if named.by == By::Tasks { "running" } else { "ready" };
     if good > 0 {

@@ -131,8 +131,8 @@ fn change(facts: &mut Facts, words: &[&str]) {
 /// `sees n1 upstreams ADDRESS[!] …`; with `!` it fails.
 fn upstreams(world: &World, node: &NodeId) -> Vec<Upstream> {
     let sights = world.sights.iter().filter(|(seer, _)| seer == node);
-    let lists = sights.filter(|(_, words)| words[0] == "upstreams");
-    let list = lists.map(|(_, words)| words[1..].to_vec()).last();
+    let mut lists = sights.filter(|(_, words)| words[0] == "upstreams");
+    let list = lists.next_back().map(|(_, words)| words[1..].to_vec());
     let list = list.unwrap_or_else(|| vec!["198.51.100.53:53".to_owned()]);
     let read = |text: &String| Upstream {
         address: text.trim_end_matches('!').parse().unwrap(),
