@@ -4,9 +4,12 @@ use crate::chain::{Broken, Chain, Link, list};
 use crate::facts::{Facts, Filter, Flow, Known};
 use crate::seat::{hostname, is_down};
 use jaco_model::entity::{Block, Scope};
-use jaco_model::{ErrorCode, NodeId};
+use jaco_model::{DeploymentName, ErrorCode, NodeId, ServiceName};
 use jaco_state::State;
 use std::net::Ipv4Addr;
+
+/// A service by its deployment and its name.
+pub(crate) type Service<'s> = (&'s DeploymentName, &'s ServiceName);
 
 /// What every link is judged by.
 #[derive(Clone, Copy)]
@@ -222,6 +225,42 @@ impl<'a> View<'a> {
             Some(found) => Ok(format!("{bridge} of {scope} is up, MTU {}", found.mtu)),
         };
         chain.add(step, &host, link);
+    }
+
+    /// What would bring two services into one network; `there` is in `scopes`.
+    pub(crate) fn wall_fix<'s>(
+        &self,
+        here: &Service<'_>,
+        there: &Service<'_>,
+        scopes: impl IntoIterator<Item = &'s Scope>,
+    ) -> String {
+        let (guest, owner) = (here.0, there.0);
+        if guest == owner {
+            let (here, there) = (here.1, there.1);
+            return format!(
+                "name one network under `networks` of both {here} and {there}, and apply"
+            );
+        }
+        match scopes.into_iter().find(|scope| self.admits(scope, guest)) {
+            Some(scope) => format!(
+                "{scope} is shared with {guest}: give {guest}/{} a network with `external: true` \
+                 and `name: {scope}`",
+                here.1
+            ),
+            None => format!(
+                "if they are to talk, put `x-jaco: {{shared: [{guest}]}}` on a network of \
+                 {owner}/{}, and join it from {guest} with `external: true` and \
+                 `name: {owner}/<network>`",
+                there.1
+            ),
+        }
+    }
+
+    /// Whether the owner of a network shares it with a deployment.
+    fn admits(&self, scope: &Scope, guest: &DeploymentName) -> bool {
+        let owner = self.state.current(&scope.deployment);
+        let network = owner.and_then(|record| record.spec.networks.get(scope.key()));
+        network.is_some_and(|network| network.external.is_none() && network.shared.admits(guest))
     }
 
     /// The block that an address is in, else the address.

@@ -46,7 +46,7 @@ pub(crate) fn explain(view: View<'_>, name: &str, from: &Slot) -> WhyView {
         Meaning::Service(named) => {
             let shared = named.scopes(&lower);
             let scopes = crate::meaning::scopes(named.spec, named.service);
-            if chain.add("networks", "state", shares(&seat, named, &shared, &scopes)) {
+            if chain.add("networks", "state", shares(view, &seat, named, &shared, &scopes)) {
                 chain.add("replicas", "state", replicas(view, &seat, named));
             }
         }
@@ -62,12 +62,19 @@ pub(crate) fn explain(view: View<'_>, name: &str, from: &Slot) -> WhyView {
     if let Some(facts) = view.facts(seat.node()) {
         let host = view.host(seat.node());
         let listens = listening(view, &seat, facts);
-        if chain.add("responder", &host, listens)
-            && let Some(told) = &facts.names.told
-        {
-            let link = answer(view, &seat, &means, facts, told);
-            said = link.as_ref().ok().cloned();
-            chain.add("answer", &host, link);
+        let answers = chain.add("responder", &host, listens);
+        match &facts.names.told {
+            Some(told) if answers => {
+                let link = answer(view, &seat, &means, facts, told);
+                said = link.as_ref().ok().cloned();
+                chain.add("answer", &host, link);
+            }
+            None if seat.any_address().is_none() => {
+                let detail = format!("{} has no address yet to ask from", seat.name());
+                let fix = format!("`jaco why {}` says what it waits for", from.replica);
+                chain.add("answer", "state", Err(Broken::new("no_address", detail, fix)));
+            }
+            _ => {}
         }
     }
     chain.end(said.unwrap_or_else(|| format!("{name} is what it should be")))
@@ -134,8 +141,13 @@ fn what(name: &str, seat: &Seat<'_>, means: &Meaning<'_>) -> Link {
 }
 
 /// Whether a service has a network in common with the asker in which the name holds.
-fn shares(seat: &Seat<'_>, named: &Named<'_>, holds_in: &[Scope], all: &[Scope]) -> Link {
-    let asker = &seat.instance.service;
+fn shares(
+    view: View<'_>,
+    seat: &Seat<'_>,
+    named: &Named<'_>,
+    holds_in: &[Scope],
+    all: &[Scope],
+) -> Link {
     let (service, owner) = (&named.service.name, &named.spec.name);
     let shared: Vec<&Scope> = holds_in.iter().filter(|s| seat.networks.contains_key(*s)).collect();
     if !shared.is_empty() {
@@ -148,14 +160,8 @@ fn shares(seat: &Seat<'_>, named: &Named<'_>, holds_in: &[Scope], all: &[Scope])
     };
     let detail =
         format!("no network in common: {there}, the asker in {}", networks(seat.networks.keys()));
-    let fix = match *owner == seat.instance.deployment {
-        true => {
-            format!("name one network under `networks` of both {asker} and {service}, and apply")
-        }
-        false => format!(
-            "deployments do not know each other; make {asker} and {service} services of one deployment"
-        ),
-    };
+    let here = (&seat.instance.deployment, &seat.instance.service);
+    let fix = view.wall_fix(&here, &(owner, service), all);
     Err(Broken::new("cross_scope", detail, fix))
 }
 
@@ -170,7 +176,10 @@ fn replica_shares(view: View<'_>, seat: &Seat<'_>, replica: &Replica) -> Link {
     }
     let (there, here) = (networks(other.networks.keys()), networks(seat.networks.keys()));
     let detail = format!("no network in common: {} is in {there}, the asker in {here}", replica.id);
-    Err(Broken::new("cross_scope", detail, "name one network under `networks` of both services"))
+    let here = (&seat.instance.deployment, &seat.instance.service);
+    let there = (&replica.deployment, &replica.service);
+    let fix = view.wall_fix(&here, &there, other.networks.keys());
+    Err(Broken::new("cross_scope", detail, fix))
 }
 
 /// Which replicas a service has, how each is, and whether any of them answers to the name.

@@ -169,7 +169,7 @@ pub(crate) fn describe(view: View<'_>, seat: &Seat<'_>) -> String {
 
 fn between(view: View<'_>, chain: &mut Chain, way: &Way<'_>, port: Option<&Port>) {
     let (source, target) = (way.source.node(), way.target.node());
-    chain.add("network", "state", network(way));
+    chain.add("network", "state", network(view, way));
     let Some(scope) = &way.scope else {
         if let Some(flow) = way.flow {
             view.node_link(chain, "source_node", source);
@@ -228,7 +228,7 @@ pub(crate) fn engine_link(view: View<'_>, chain: &mut Chain, step: &str, seat: &
     chain.add(step, &host, link);
 }
 
-fn network(way: &Way<'_>) -> Link {
+fn network(view: View<'_>, way: &Way<'_>) -> Link {
     let own_way = |seat: &Seat<'_>| {
         let name = &seat.instance.id.replica;
         let what = match seat.mode {
@@ -251,19 +251,14 @@ fn network(way: &Way<'_>) -> Link {
         format!("{} is in {}", seat.instance.id.replica, networks(seat.networks.keys()))
     };
     let both = format!("{}, {}", of(&way.source), of(&way.target));
-    if source.deployment == target.deployment {
-        let fix = format!(
-            "name one network under `networks` of both {} and {}, and apply",
-            source.service, target.service
-        );
-        return Err(Broken::new("cross_scope", format!("no network in common: {both}"), fix));
-    }
-    let fix = format!(
-        "that is as it should be; to let them talk, make {}/{} and {}/{} services of one \
-         deployment",
-        source.deployment, source.service, target.deployment, target.service
-    );
-    Err(Broken::new("cross_scope", format!("a wall between deployments: {both}"), fix))
+    let what = match source.deployment == target.deployment {
+        true => "no network in common",
+        false => "a wall between deployments",
+    };
+    let here = (&source.deployment, &source.service);
+    let there = (&target.deployment, &target.service);
+    let fix = view.wall_fix(&here, &there, way.target.networks.keys());
+    Err(Broken::new("cross_scope", format!("{what}: {both}"), fix))
 }
 
 fn addresses(view: View<'_>, way: &Way<'_>, scope: &Scope) -> Link {

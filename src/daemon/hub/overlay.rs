@@ -67,7 +67,11 @@ impl Hub {
 
     /// There will be no mesh.
     pub(crate) fn mesh_failed(&self, why: String) {
-        let steps = self.inner.borrow_mut().member.mesh_failed(why);
+        let steps = {
+            let mut inner = self.inner.borrow_mut();
+            inner.boards.mesh.send_modify(|mesh| mesh.fault = Some(why.clone()));
+            inner.member.mesh_failed(why)
+        };
         self.run(steps);
     }
 

@@ -1,4 +1,4 @@
-//! Three nodes, two deployments, everything running; and commands that break it.
+//! Three nodes, three deployments, everything running; and commands that break it.
 
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster, InstanceReport, Step};
 use jaco_model::entity::{
@@ -8,7 +8,8 @@ use jaco_model::entity::{
 use jaco_model::spec::{
     Condition, ContainerSpec, Dependency, DeploymentSpec, FailureAction, NetworkAttachment,
     NetworkMode, NetworkSpec, NodeLossAction, NodeLossPolicy, Placement, PortMode, PortSpec,
-    Protocol, RestartCondition, RestartPolicy, ServiceMode, ServiceSpec, UpdateOrder, UpdatePolicy,
+    Protocol, RestartCondition, RestartPolicy, ServiceMode, ServiceSpec, Sharing, UpdateOrder,
+    UpdatePolicy,
 };
 use jaco_model::{
     ClusterId, DeploymentName, ErrorCode, Fault, Generation, Identity, InstanceId, Millis, NodeId,
@@ -38,6 +39,7 @@ impl World {
     /// | shop-cache-0 | n1 | back, which is internal |
     /// | shop-tool-0 | n1 | those of its host |
     /// | beta-db-0 | n1 | default |
+    /// | proxy-edge-0 | n3 | front of shop, which is shared with it |
     pub(crate) fn new() -> World {
         let mut world = World {
             state: State::default(),
@@ -59,6 +61,7 @@ impl World {
         }
         world.apply("shop", &["_default", "front", "back"], &shop());
         world.apply("beta", &["_default"], &[service("db", &["_default"])]);
+        world.apply("proxy", &["theirs"], &[service("edge", &["theirs"])]);
         for (replica, at) in [
             ("shop-web-0", "n1"),
             ("shop-web-1", "n2"),
@@ -66,6 +69,7 @@ impl World {
             ("shop-cache-0", "n1"),
             ("shop-tool-0", "n1"),
             ("beta-db-0", "n1"),
+            ("proxy-edge-0", "n3"),
         ] {
             world.place(replica, at);
             world.report(replica, InstanceState::Running, None);
@@ -136,7 +140,13 @@ impl World {
         };
         let network = |key: &&str| {
             let internal = *key == "back";
-            ((*key).to_owned(), NetworkSpec { internal, ..NetworkSpec::default() })
+            let external = (*key == "theirs").then(|| "shop/front".to_owned());
+            let shared = match *key {
+                "front" => Sharing::Deployments(["proxy"].map(DeploymentName::from).into()),
+                _ => Sharing::Nobody,
+            };
+            let network = NetworkSpec { internal, external, shared, ..NetworkSpec::default() };
+            ((*key).to_owned(), network)
         };
         self.send(Command::Apply(Box::new(ApplyDeployment {
             spec: DeploymentSpec {
@@ -181,12 +191,14 @@ impl World {
     fn report(&mut self, replica: &str, state: InstanceState, fault: Option<Fault>) {
         let id = InstanceId { replica: ReplicaId::from(replica), generation: Generation(1) };
         let instance = self.state.instances[&id].clone();
-        let scopes = self.state.scopes_of(&instance);
-        let addresses = scopes.iter().map(|scope| {
-            let block = self.state.block(scope, &instance.node).unwrap();
+        let record = self.state.revision(&instance.deployment, instance.revision).unwrap().clone();
+        let networks = &record.spec.services[&instance.service].container.networks;
+        let addresses = networks.iter().map(|NetworkAttachment { network, .. }| {
+            let scope = record.spec.scope_of(network);
+            let block = self.state.block(&scope, &instance.node).unwrap();
             let last = replica.bytes().map(u32::from).sum::<u32>() % 60;
             let address = Ipv4Addr::from_bits(block.gateway().to_bits() + 1 + last);
-            (scope.key().to_owned(), address.to_string())
+            (network.clone(), address.to_string())
         });
         let waits = matches!(state, InstanceState::Pending | InstanceState::Pulling);
         let report = InstanceReport {
