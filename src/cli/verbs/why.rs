@@ -9,15 +9,19 @@ use jaco_model::view::{WhyQuestion, WhyStep, WhyView};
 /// Words before a subject that say what it is.
 pub(super) const KINDS: [&str; 4] = ["name", "node", "path", "replica"];
 
-/// explain a replica, a node, a name or a path, link by link:
-///   jaco why REPLICA
-///   jaco why node HOST
-///   jaco why name NAME --from REPLICA
-///   jaco why path FROM TO[:PORT[/tcp|/udp]]
+/// explain a replica, a node, a name or a path between replicas, link by link
 #[derive(Debug, FromArgs, ArgsInfo)]
-#[argh(subcommand, name = "why")]
+#[argh(
+    subcommand,
+    name = "why",
+    example = "{command_name} shop-web-0",
+    example = "{command_name} node node-2",
+    example = "{command_name} name db --from shop-web-0",
+    example = "{command_name} path shop-web-0 shop-db-0:5432"
+)]
 pub(crate) struct Why {
-    /// a replica or node; or `name NAME`, `path FROM TO`, `node HOST`
+    /// a replica or node; or: name NAME, path FROM TO, node HOST. FROM and TO are replicas, TO also
+    /// an IPv4 address, with :PORT or :PORT/udp if wanted
     #[argh(positional, arg_name = "SUBJECT")]
     words: Vec<String>,
     /// the replica that asks for the name
