@@ -30,6 +30,12 @@ pub enum Bug {
     /// A request id is forgotten at once.
     #[cfg(feature = "seeded-bugs")]
     ForgetfulApply,
+    /// Containers start whether or not the packet filter stands.
+    #[cfg(feature = "seeded-bugs")]
+    UnfilteredStarts,
+    /// Now and then the responder goes on with its old tables.
+    #[cfg(feature = "seeded-bugs")]
+    LostTables,
 }
 
 /// Without the feature there is none.
@@ -37,7 +43,7 @@ pub enum Bug {
 const ALL: [(Bug, &str); 0] = [];
 
 #[cfg(feature = "seeded-bugs")]
-const ALL: [(Bug, &str); 8] = [
+const ALL: [(Bug, &str); 10] = [
     (Bug::AckBeforeFsync, "ack-before-fsync"),
     (Bug::CommitNotRaised, "commit-not-raised"),
     (Bug::MessagesEarly, "messages-early"),
@@ -46,6 +52,8 @@ const ALL: [(Bug, &str); 8] = [
     (Bug::RaftIdReused, "raft-id-reused"),
     (Bug::TokenTwice, "token-twice"),
     (Bug::ForgetfulApply, "forgetful-apply"),
+    (Bug::UnfilteredStarts, "unfiltered-starts"),
+    (Bug::LostTables, "lost-tables"),
 ];
 
 impl Bug {

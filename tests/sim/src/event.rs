@@ -104,6 +104,8 @@ pub(crate) enum Event {
     Expire { life: Life, op: OpId },
     /// An engine carries out an order.
     Engine(Box<Order>),
+    /// A kernel carries out an order of a daemon's packet filter.
+    Kernel(Life, Box<jaco_firewall_core::Effect>),
     /// A daemon has reached its engine.
     EngineReached { life: Life, connection: u64 },
     /// The state of an engine changes by itself.
@@ -171,6 +173,7 @@ impl Event {
             | Event::Resume(_)
             | Event::Durable(_)
             | Event::Engine(_)
+            | Event::Kernel(..)
             | Event::EngineTurn { .. }
             | Event::Ask(_)
             | Event::AskHears { .. }
@@ -190,6 +193,7 @@ impl Event {
             | Event::Boot(life)
             | Event::Durable(life)
             | Event::Tell(life, _)
+            | Event::Kernel(life, _)
             | Event::EngineReached { life, .. }
             | Event::SnapshotEnd { life, .. }
             | Event::Return { life, .. }

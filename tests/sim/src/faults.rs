@@ -97,6 +97,7 @@ impl World {
                 self.hang_engine(host, time);
             }
             Fault::ContainerEnds => self.end_container(host),
+            Fault::FlushFilter => self.flush_filter(host),
         }
     }
 

@@ -4,8 +4,11 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::event::{Attempt, Event, HostId, Life, OpenCall, Order};
+use crate::kernel::Kernel;
 use crate::queue::{Key, Micros};
 use crate::random::Random;
+use jaco_dns_core::{DnsCore, Zones};
+use jaco_firewall_core::FirewallCore;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::{NodeId, NodeName};
@@ -49,6 +52,7 @@ pub(crate) struct Host {
     pub(crate) parked: VecDeque<Event>,
     pub(crate) is_slow: bool,
     pub(crate) engine: Engine,
+    pub(crate) kernel: Kernel,
     /// Counts restarts and hangs of the engine.
     pub(crate) engine_serial: u64,
     /// Counts connections to the engine.
@@ -75,6 +79,7 @@ impl Host {
             parked: VecDeque::new(),
             is_slow: false,
             engine: Engine::new(),
+            kernel: Kernel::new(),
             engine_serial: 0,
             connection: 0,
             is_disconnected: false,
@@ -110,6 +115,10 @@ pub(crate) struct Process {
     pub(crate) scheduler: Scheduler,
     pub(crate) runtime: RuntimeCore,
     pub(crate) liveness: LivenessCore,
+    pub(crate) firewall: FirewallCore,
+    pub(crate) dns: DnsCore,
+    /// What containers are answered from.
+    pub(crate) zones: Arc<Zones>,
     pub(crate) mail: Mail,
     /// What readers see; `None` until the daemon has caught up.
     pub(crate) published: Option<Arc<State>>,
@@ -155,7 +164,7 @@ pub(crate) struct Hearsay {
 /// share a thread.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    boxes: [VecDeque<Delivery>; 4],
+    boxes: [VecDeque<Delivery>; 6],
 }
 
 impl Mail {
@@ -165,14 +174,16 @@ impl Mail {
             Delivery::Scheduler(_) => 1,
             Delivery::Runtime(_) => 2,
             Delivery::Liveness(_) => 3,
-            // There is no kernel here whose network they could change.
-            Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => return,
+            Delivery::Firewall(_) => 4,
+            Delivery::Dns(_) => 5,
+            // There is no tunnel here.
+            Delivery::Netmesh(_) => return,
         };
         self.boxes[at].push_back(delivery);
     }
 
     pub(crate) fn pop(&mut self, random: &mut Random) -> Option<Delivery> {
-        let full: Vec<usize> = (0..4).filter(|at| !self.boxes[*at].is_empty()).collect();
+        let full: Vec<usize> = (0..6).filter(|at| !self.boxes[*at].is_empty()).collect();
         let at = if full.len() == 1 { full.first().copied() } else { random.pick(&full) };
         self.boxes[at?].pop_front()
     }

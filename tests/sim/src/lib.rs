@@ -17,6 +17,7 @@ mod disk;
 mod engine;
 mod event;
 mod host;
+mod kernel;
 mod world;
 
 mod admin;

@@ -52,10 +52,12 @@ pub(crate) enum Fault {
     EngineHang,
     /// A container ends by itself.
     ContainerEnds,
+    /// Somebody deletes the table of the packet filter.
+    FlushFilter,
 }
 
 /// All of them, with the weight in a seed that has them.
-pub(crate) const FAULTS: [(Fault, u64); 20] = [
+pub(crate) const FAULTS: [(Fault, u64); 21] = [
     (Fault::Crash, 10),
     (Fault::CrashAll, 2),
     (Fault::Stop, 3),
@@ -76,6 +78,7 @@ pub(crate) const FAULTS: [(Fault, u64); 20] = [
     (Fault::EngineRestart, 2),
     (Fault::EngineHang, 2),
     (Fault::ContainerEnds, 3),
+    (Fault::FlushFilter, 4),
 ];
 
 /// How messages travel.

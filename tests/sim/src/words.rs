@@ -30,7 +30,9 @@ pub(crate) fn delivery(delivery: &Delivery) -> Words {
         Delivery::Scheduler(_) => 2,
         Delivery::Runtime(_) => 3,
         Delivery::Liveness(_) => 4,
-        Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => 5,
+        Delivery::Firewall(_) => 5,
+        Delivery::Dns(_) => 6,
+        Delivery::Netmesh(_) => 7,
     };
     Words { number }
 }
@@ -70,7 +72,15 @@ pub(crate) fn describe(delivery: &Delivery) -> String {
         }
         Delivery::Runtime(input) => clip(format!("runtime ← {input:?}")),
         Delivery::Liveness(input) => clip(format!("liveness ← {input:?}")),
-        Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => "network ←".to_owned(),
+        Delivery::Firewall(jaco_firewall_core::Input::StateChanged(state)) => {
+            format!("firewall ← state {}", state.applied_index)
+        }
+        Delivery::Firewall(input) => clip(format!("firewall ← {input:?}")),
+        Delivery::Dns(jaco_dns_core::Input::StateChanged(state)) => {
+            format!("dns ← state {}", state.applied_index)
+        }
+        Delivery::Dns(input) => clip(format!("dns ← {input:?}")),
+        Delivery::Netmesh(_) => "netmesh ←".to_owned(),
     }
 }
 

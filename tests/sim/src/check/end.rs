@@ -1,6 +1,7 @@
 //! What must hold once all faults are over: everybody agrees, everything that was promised is
 //! there, and nothing is left to do.
 
+use super::overlay;
 use crate::event::HostId;
 use crate::host::{Host, Process, Standing};
 use crate::world::World;
@@ -44,7 +45,8 @@ impl World {
             return Err(format!("{} is {:?}, leaving {:?}", node.name, node.status, node.leaving));
         }
         check_deployments(state)?;
-        members.iter().try_for_each(|host| check_containers(host, state))
+        members.iter().try_for_each(|host| check_containers(host, state))?;
+        running.iter().try_for_each(|(host, process)| overlay::check(host, process, state))
     }
 
     /// Invariant 8: the number of voters is that of the table.

@@ -3,6 +3,7 @@
 
 mod end;
 mod ledger;
+mod overlay;
 
 use crate::event::{HostId, Order};
 use crate::world::World;

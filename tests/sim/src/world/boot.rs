@@ -4,7 +4,10 @@ use super::World;
 use crate::disk::Disk;
 use crate::event::{Event, HostId, Life};
 use crate::host::{Hearsay, Host, Mail, Process, Standing};
+use crate::kernel::Kernel;
 use crate::queue::{Micros, SECOND};
+use jaco_dns_core::DnsCore;
+use jaco_firewall_core::FirewallCore;
 use jaco_kit_core::Now;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::NodeId;
@@ -15,6 +18,7 @@ use jaco_scheduler::Scheduler;
 use jaco_state::State;
 use jaco_wiring::{Me, Member, Start, decode_state};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl World {
@@ -84,8 +88,20 @@ impl World {
             member: Member::new(now, me, start),
             raft,
             scheduler: Scheduler::new(self.random.next()),
-            runtime: RuntimeCore::new(self.runtime_host(&node), runtime(), self.random.next()),
+            runtime: RuntimeCore::new(
+                self.runtime_host(&node),
+                self.runtime_settings(),
+                self.random.next(),
+            ),
             liveness: LivenessCore::new(node.clone(), settings, self.random.next()),
+            firewall: FirewallCore::new(
+                node.clone(),
+                jaco_firewall_core::Options::default(),
+                jaco_firewall_core::Settings::default(),
+                self.random.next(),
+            ),
+            dns: DnsCore::new(node.clone(), jaco_dns_core::Settings::default()),
+            zones: Arc::default(),
             me: node,
             mail: Mail::default(),
             published: None,
@@ -114,8 +130,35 @@ impl World {
             Some(Bug::MessagesEarly) => Some(SeededBug::PersistedMessagesEarly),
             Some(Bug::SkipEmptyConf) => Some(SeededBug::SkipEmptyConfEntry),
             Some(Bug::LeaseReads) => Some(SeededBug::LeaseReads),
-            Some(Bug::RaftIdReused | Bug::TokenTwice | Bug::ForgetfulApply) | None => None,
+            Some(
+                Bug::RaftIdReused
+                | Bug::TokenTwice
+                | Bug::ForgetfulApply
+                | Bug::UnfilteredStarts
+                | Bug::LostTables,
+            )
+            | None => None,
         };
+    }
+
+    fn runtime_settings(&self) -> Settings {
+        Settings {
+            needs_isolation: !self.starts_unfiltered(),
+            has_dns: true,
+            settle: Duration::from_secs(1),
+            retry: (Duration::from_millis(500), Duration::from_secs(10)),
+            ..Settings::default()
+        }
+    }
+
+    #[cfg(feature = "seeded-bugs")]
+    fn starts_unfiltered(&self) -> bool {
+        self.plan.bug == Some(crate::bug::Bug::UnfilteredStarts)
+    }
+
+    #[cfg(not(feature = "seeded-bugs"))]
+    fn starts_unfiltered(&self) -> bool {
+        false
     }
 
     #[cfg(not(feature = "seeded-bugs"))]
@@ -178,6 +221,7 @@ impl World {
             return;
         }
         this.paused_until = None;
+        this.kernel.wakes(now);
         // What waited comes first, in its order, and before anything new. Requests of clients come
         // in on another way than messages of peers: they may overtake them.
         let parked = std::mem::take(&mut this.parked);
@@ -214,6 +258,7 @@ impl World {
         this.disk = None;
         this.node = None;
         this.engine.clear();
+        this.kernel = Kernel::new();
         this.known_peers.clear();
         self.drop_asks_for(host);
         self.admin.forget(host);
@@ -236,13 +281,5 @@ fn liveness() -> jaco_liveness_core::Settings {
         hold_first: Duration::from_secs(2),
         hold_limit: Duration::from_secs(8),
         ..jaco_liveness_core::Settings::default()
-    }
-}
-
-fn runtime() -> Settings {
-    Settings {
-        settle: Duration::from_secs(1),
-        retry: (Duration::from_millis(500), Duration::from_secs(10)),
-        ..Settings::default()
     }
 }

@@ -76,7 +76,15 @@ impl World {
                 let effects = process.liveness.step(now, input);
                 self.liveness_wants(host, now, effects);
             }
-            Delivery::Netmesh(_) | Delivery::Firewall(_) | Delivery::Dns(_) => {}
+            Delivery::Firewall(input) => {
+                let effects = process.firewall.step(now, input);
+                self.firewall_wants(host, now, effects);
+            }
+            Delivery::Dns(input) => {
+                let effects = process.dns.step(now, input);
+                self.dns_wants(host, now, effects);
+            }
+            Delivery::Netmesh(_) => {}
         }
     }
 
@@ -97,6 +105,12 @@ impl World {
         } else if is_due(process.liveness.deadline()) {
             let effects = process.liveness.wake(now);
             self.liveness_wants(host, now, effects);
+        } else if is_due(process.firewall.deadline()) {
+            let effects = process.firewall.wake(now);
+            self.firewall_wants(host, now, effects);
+        } else if is_due(process.dns.deadline()) {
+            let effects = process.dns.wake(now);
+            self.dns_wants(host, now, effects);
         } else if is_due(process.member.deadline()) {
             let steps = process.member.wake(now);
             self.take(host, now, steps);
@@ -115,6 +129,8 @@ impl World {
             ("scheduler", process.scheduler.deadline()),
             ("runtime", process.runtime.deadline()),
             ("liveness", process.liveness.deadline()),
+            ("firewall", process.firewall.deadline()),
+            ("dns", process.dns.deadline()),
             ("member", process.member.deadline()),
         ];
         let late = timers.iter().find(|(_, at)| at.is_some_and(|at| at <= now));
@@ -131,6 +147,8 @@ impl World {
             process.scheduler.deadline(),
             process.runtime.deadline(),
             process.liveness.deadline(),
+            process.firewall.deadline(),
+            process.dns.deadline(),
             process.member.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -214,6 +232,28 @@ impl World {
         }
         if let Some(process) = self.process_mut(host) {
             process.liveness.check_invariants();
+        }
+    }
+
+    fn firewall_wants(&mut self, host: HostId, now: Now, effects: Vec<jaco_firewall_core::Effect>) {
+        for effect in effects {
+            let Some(process) = self.process_mut(host) else { return };
+            let steps = process.member.from_firewall(now, effect);
+            self.take(host, now, steps);
+        }
+        if let Some(process) = self.process_mut(host) {
+            process.firewall.check_invariants();
+        }
+    }
+
+    fn dns_wants(&mut self, host: HostId, now: Now, effects: Vec<jaco_dns_core::Effect>) {
+        for effect in effects {
+            let Some(process) = self.process_mut(host) else { return };
+            let steps = process.member.from_dns(effect);
+            self.take(host, now, steps);
+        }
+        if let Some(process) = self.process_mut(host) {
+            process.dns.check_invariants();
         }
     }
 

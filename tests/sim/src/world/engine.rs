@@ -24,6 +24,7 @@ struct Done {
 impl World {
     /// An order leaves the daemon.
     pub(crate) fn order(&mut self, life: Life, effect: Effect) {
+        self.check_guarded(life.host, &effect);
         let delay = self.engine_delay(&effect);
         let connection = self.host(life.host).connection;
         self.after(delay, Event::Engine(Box::new(Order { life, connection, effect })));

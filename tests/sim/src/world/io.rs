@@ -52,7 +52,9 @@ impl World {
                 }
                 self.after(patience, Event::Told(life, node));
             }
-            Io::PublishSuspects(_) | Io::Netmesh(_) | Io::Firewall(_) | Io::Dns(_) => {}
+            Io::Firewall(effect) => self.filter_order(life, effect),
+            Io::Dns(effect) => self.names_order(life, effect),
+            Io::PublishSuspects(_) | Io::Netmesh(_) => {}
             Io::Peers(peers) => self.set_roster(host, peers),
             Io::Publish { state, .. } => {
                 let index = state.applied_index;

@@ -1,7 +1,7 @@
 //! The world: hosts, a network, clients, one true clock, and the queue of what happens next.
 //!
 //! Files by what happens: daemons start and end (`boot`), cores take inputs (`cores`), their wishes
-//! meet the outside (`io`), messages travel (`network`, `calls`), engines work (`engine`).
+//! meet the outside (`io`), messages travel (`network`, `calls`), engines work (`engine`), kernels filter (`overlay`).
 
 mod boot;
 mod calls;
@@ -9,6 +9,7 @@ mod cores;
 mod engine;
 mod io;
 mod network;
+mod overlay;
 mod seek;
 
 use crate::admin::Admin;
@@ -96,6 +97,7 @@ impl World {
             }
             Event::Expire { life, op } => self.call_expires(life, op),
             Event::Engine(order) => self.carry_out(order),
+            Event::Kernel(life, effect) => self.kernel_works(life, &effect),
             Event::EngineReached { life, connection } => {
                 self.engine_reached(life.host, connection);
             }
