@@ -130,6 +130,8 @@ impl World {
 
     fn lose_disk(&mut self, host: HostId) -> Option<Disk> {
         self.kill(host);
+        // The tunnel's key was on it.
+        self.host_mut(host).kernel.tunnel.lose_device();
         self.host_mut(host).disk.take()
     }
 

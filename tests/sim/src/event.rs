@@ -14,6 +14,11 @@ use jaco_wiring::{Answer, Delivery};
 pub(crate) struct HostId(pub(crate) usize);
 
 impl HostId {
+    /// Where others reach it (RFC 5737 §3).
+    pub(crate) fn address(self) -> std::net::Ipv4Addr {
+        std::net::Ipv4Addr::new(192, 0, 2, u8::try_from(self.0 + 1).unwrap_or(u8::MAX))
+    }
+
     /// As a number for the trace.
     pub(crate) fn number(self) -> u64 {
         self.0 as u64
@@ -106,6 +111,8 @@ pub(crate) enum Event {
     Engine(Box<Order>),
     /// A kernel carries out an order of a daemon's packet filter.
     Kernel(Life, Box<jaco_firewall_core::Effect>),
+    /// A kernel carries out an order of a daemon's mesh.
+    Tunnel(Life, Box<jaco_netmesh_core::Effect>),
     /// A daemon has reached its engine.
     EngineReached { life: Life, connection: u64 },
     /// The state of an engine changes by itself.
@@ -174,6 +181,7 @@ impl Event {
             | Event::Durable(_)
             | Event::Engine(_)
             | Event::Kernel(..)
+            | Event::Tunnel(..)
             | Event::EngineTurn { .. }
             | Event::Ask(_)
             | Event::AskHears { .. }
@@ -194,6 +202,7 @@ impl Event {
             | Event::Durable(life)
             | Event::Tell(life, _)
             | Event::Kernel(life, _)
+            | Event::Tunnel(life, _)
             | Event::EngineReached { life, .. }
             | Event::SnapshotEnd { life, .. }
             | Event::Return { life, .. }

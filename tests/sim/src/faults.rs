@@ -98,6 +98,7 @@ impl World {
             }
             Fault::ContainerEnds => self.end_container(host),
             Fault::FlushFilter => self.flush_filter(host),
+            Fault::DropTunnel => self.drop_tunnel(host),
         }
     }
 

@@ -12,6 +12,7 @@ use jaco_firewall_core::FirewallCore;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::{NodeId, NodeName};
+use jaco_netmesh_core::{MeshView, NetmeshCore};
 use jaco_raft_core::RaftCore;
 use jaco_runtime_core::RuntimeCore;
 use jaco_scheduler::Scheduler;
@@ -117,6 +118,9 @@ pub(crate) struct Process {
     pub(crate) liveness: LivenessCore,
     pub(crate) firewall: FirewallCore,
     pub(crate) dns: DnsCore,
+    pub(crate) netmesh: NetmeshCore,
+    /// What the mesh's core said of it last.
+    pub(crate) mesh: Arc<MeshView>,
     /// What containers are answered from.
     pub(crate) zones: Arc<Zones>,
     pub(crate) mail: Mail,
@@ -164,7 +168,7 @@ pub(crate) struct Hearsay {
 /// share a thread.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    boxes: [VecDeque<Delivery>; 6],
+    boxes: [VecDeque<Delivery>; 7],
 }
 
 impl Mail {
@@ -176,14 +180,13 @@ impl Mail {
             Delivery::Liveness(_) => 3,
             Delivery::Firewall(_) => 4,
             Delivery::Dns(_) => 5,
-            // There is no tunnel here.
-            Delivery::Netmesh(_) => return,
+            Delivery::Netmesh(_) => 6,
         };
         self.boxes[at].push_back(delivery);
     }
 
     pub(crate) fn pop(&mut self, random: &mut Random) -> Option<Delivery> {
-        let full: Vec<usize> = (0..6).filter(|at| !self.boxes[*at].is_empty()).collect();
+        let full: Vec<usize> = (0..7).filter(|at| !self.boxes[*at].is_empty()).collect();
         let at = if full.len() == 1 { full.first().copied() } else { random.pick(&full) };
         self.boxes[at?].pop_front()
     }

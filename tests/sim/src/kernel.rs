@@ -1,8 +1,9 @@
-//! The packet filter in the kernel of one host. It belongs to the host, not to a daemon: a killed
-//! daemon leaves it as it is.
+//! The packet filter and the tunnel of one host. They belong to the host, not to a daemon: a killed
+//! daemon leaves them as they are.
 
 use crate::queue::Micros;
 use jaco_firewall_core::{Delta, Fault, FaultKind, Found, Ruleset, Written};
+use jaco_netmesh_core::Installed;
 
 /// How long a table that somebody deleted may be unnoticed before no container may be started any
 /// more: the kernel's word, a mailbox, one order that is already on its way.
@@ -15,12 +16,14 @@ pub(crate) struct Kernel {
     generation: u32,
     /// From when on the daemon may know that the table is not there.
     missing_since: Micros,
+    /// What the mesh has here.
+    pub(crate) tunnel: Installed,
 }
 
 impl Kernel {
     /// A kernel that was never written to.
     pub(crate) fn new() -> Kernel {
-        Kernel { table: None, generation: 1, missing_since: 0 }
+        Kernel { table: None, generation: 1, missing_since: 0, tunnel: Installed::default() }
     }
 
     pub(crate) fn table(&self) -> Option<&Ruleset> {

@@ -54,10 +54,12 @@ pub(crate) enum Fault {
     ContainerEnds,
     /// Somebody deletes the table of the packet filter.
     FlushFilter,
+    /// Somebody deletes the interface of the mesh.
+    DropTunnel,
 }
 
 /// All of them, with the weight in a seed that has them.
-pub(crate) const FAULTS: [(Fault, u64); 21] = [
+pub(crate) const FAULTS: [(Fault, u64); 22] = [
     (Fault::Crash, 10),
     (Fault::CrashAll, 2),
     (Fault::Stop, 3),
@@ -79,6 +81,7 @@ pub(crate) const FAULTS: [(Fault, u64); 21] = [
     (Fault::EngineHang, 2),
     (Fault::ContainerEnds, 3),
     (Fault::FlushFilter, 4),
+    (Fault::DropTunnel, 2),
 ];
 
 /// How messages travel.

@@ -80,7 +80,10 @@ pub(crate) fn describe(delivery: &Delivery) -> String {
             format!("dns ← state {}", state.applied_index)
         }
         Delivery::Dns(input) => clip(format!("dns ← {input:?}")),
-        Delivery::Netmesh(_) => "netmesh ←".to_owned(),
+        Delivery::Netmesh(jaco_netmesh_core::Input::StateChanged(state)) => {
+            format!("netmesh ← state {}", state.applied_index)
+        }
+        Delivery::Netmesh(input) => clip(format!("netmesh ← {input:?}")),
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod core;
 mod desired;
+mod installed;
 mod io;
 mod key;
 mod mesh;
@@ -24,6 +25,7 @@ mod view;
 
 pub use crate::core::NetmeshCore;
 pub use desired::desired;
+pub use installed::Refused;
 pub use io::{Effect, Input, MeshFault, Notice};
 pub use key::{NotAKey, PublicKey};
 pub use mesh::{

@@ -1,16 +1,20 @@
 //! What must hold of the containers' network once the cluster has come to rest.
 
 use crate::host::{Host, Process};
+use ipnet::Ipv4Net;
 use jaco_dns_core::{Answer, QueryName, Question, answer, kind};
 use jaco_model::entity::{Instance, InstanceState};
+use jaco_netmesh_core::{PathCondition, PublicKey};
 use jaco_state::State;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-/// The filter in the kernel is the one that the state asks for, and every running container is
+/// The filter in the kernel is the one that the state asks for, the tunnel leads to every other
+/// member's addresses and packets get there and back, and every running container is
 /// told of the ready replicas of its deployment's services, of all of them and of nobody else.
 pub(super) fn check(host: &Host, process: &Process, state: &State) -> Result<(), String> {
     check_filter(host, process)?;
+    check_mesh(host, process, state)?;
     for asker in state.instances_on(&process.me).filter(|instance| runs(instance)) {
         for source in addresses(asker) {
             check_names(host, process, state, asker, source)?;
@@ -30,6 +34,34 @@ fn check_filter(host: &Host, process: &Process) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{}: the filter in the kernel is another one", host.id)),
     }
+}
+
+fn check_mesh(host: &Host, process: &Process, state: &State) -> Result<(), String> {
+    if state.nodes.get(&process.me).is_none_or(|node| node.mesh_address.is_none()) {
+        return Ok(());
+    }
+    let view = &process.mesh;
+    if let Some(fault) = &view.fault {
+        return Err(format!("{}: the mesh is at fault: {fault}", host.id));
+    }
+    let broken = view.paths.iter().find(|path| path.condition != PathCondition::Ok);
+    if let Some(path) = broken {
+        return Err(format!("{}: the path to {} is {:?}", host.id, path.node, path.condition));
+    }
+    let tunnel = &host.kernel.tunnel;
+    for node in state.nodes.values().filter(|node| node.id != process.me) {
+        let own = node.mesh_address.map(Ipv4Net::from);
+        let blocks = state.blocks_on(&node.id).map(|(_, block)| block.net);
+        for net in own.into_iter().chain(blocks) {
+            let key = node.facts.mesh.as_ref().and_then(|mesh| mesh.public_key.parse().ok());
+            let peer = key.and_then(|key: PublicKey| tunnel.peers.get(&key));
+            let leads = peer.is_some_and(|peer| peer.allowed.iter().any(|to| to.contains(&net)));
+            if !leads {
+                return Err(format!("{}: {net} of {} is not in the tunnel", host.id, node.name));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_names(

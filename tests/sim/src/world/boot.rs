@@ -1,6 +1,7 @@
 //! Daemons begin and end: from the first snapshot of a cluster, from a disk, and by kill -9.
 
 use super::World;
+use super::mesh::WIREGUARD_PORT;
 use crate::disk::Disk;
 use crate::event::{Event, HostId, Life};
 use crate::host::{Hearsay, Host, Mail, Process, Standing};
@@ -12,6 +13,7 @@ use jaco_kit_core::Now;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::NodeId;
 use jaco_model::entity::Capacity;
+use jaco_netmesh_core::NetmeshCore;
 use jaco_raft_core::{Config, RaftCore};
 use jaco_runtime_core::{Host as RuntimeHost, RuntimeCore, Settings};
 use jaco_scheduler::Scheduler;
@@ -54,6 +56,7 @@ impl World {
         self.introduce(host);
         self.state_changed(host);
         let Some(process) = self.process_mut(host) else { return };
+        process.member.expect_mesh();
         let steps = process.member.show();
         self.take(host, now, steps);
         self.connect_engine(host);
@@ -101,6 +104,13 @@ impl World {
                 self.random.next(),
             ),
             dns: DnsCore::new(node.clone(), jaco_dns_core::Settings::default()),
+            netmesh: NetmeshCore::new(jaco_netmesh_core::Settings {
+                me: node.clone(),
+                port: WIREGUARD_PORT,
+                mtu: None,
+                seed: self.random.next(),
+            }),
+            mesh: Arc::default(),
             zones: Arc::default(),
             me: node,
             mail: Mail::default(),
@@ -165,7 +175,7 @@ impl World {
     fn seed_bug(&self, _: &mut Config) {}
 
     fn runtime_host(&self, node: &NodeId) -> RuntimeHost {
-        let name = self.host_of(node).map(|id| self.host(id).name.to_string()).unwrap_or_default();
+        let name = self.host_of(node).map(|id| id.address().to_string()).unwrap_or_default();
         RuntimeHost {
             node: node.clone(),
             cluster: self.cluster.clone(),

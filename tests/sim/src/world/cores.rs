@@ -84,7 +84,10 @@ impl World {
                 let effects = process.dns.step(now, input);
                 self.dns_wants(host, now, effects);
             }
-            Delivery::Netmesh(_) => {}
+            Delivery::Netmesh(input) => {
+                let effects = process.netmesh.step(now, input);
+                self.netmesh_wants(host, now, effects);
+            }
         }
     }
 
@@ -111,6 +114,9 @@ impl World {
         } else if is_due(process.dns.deadline()) {
             let effects = process.dns.wake(now);
             self.dns_wants(host, now, effects);
+        } else if is_due(process.netmesh.deadline()) {
+            let effects = process.netmesh.wake(now);
+            self.netmesh_wants(host, now, effects);
         } else if is_due(process.member.deadline()) {
             let steps = process.member.wake(now);
             self.take(host, now, steps);
@@ -131,6 +137,7 @@ impl World {
             ("liveness", process.liveness.deadline()),
             ("firewall", process.firewall.deadline()),
             ("dns", process.dns.deadline()),
+            ("netmesh", process.netmesh.deadline()),
             ("member", process.member.deadline()),
         ];
         let late = timers.iter().find(|(_, at)| at.is_some_and(|at| at <= now));
@@ -149,6 +156,7 @@ impl World {
             process.liveness.deadline(),
             process.firewall.deadline(),
             process.dns.deadline(),
+            process.netmesh.deadline(),
             process.member.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -254,6 +262,17 @@ impl World {
         }
         if let Some(process) = self.process_mut(host) {
             process.dns.check_invariants();
+        }
+    }
+
+    fn netmesh_wants(&mut self, host: HostId, now: Now, effects: Vec<jaco_netmesh_core::Effect>) {
+        for effect in effects {
+            let Some(process) = self.process_mut(host) else { return };
+            let steps = process.member.from_netmesh(effect);
+            self.take(host, now, steps);
+        }
+        if let Some(process) = self.process_mut(host) {
+            process.netmesh.check_invariants();
         }
     }
 

@@ -54,7 +54,8 @@ impl World {
             }
             Io::Firewall(effect) => self.filter_order(life, effect),
             Io::Dns(effect) => self.names_order(life, effect),
-            Io::PublishSuspects(_) | Io::Netmesh(_) => {}
+            Io::Netmesh(effect) => self.mesh_order(life, effect),
+            Io::PublishSuspects(_) => {}
             Io::Peers(peers) => self.set_roster(host, peers),
             Io::Publish { state, .. } => {
                 let index = state.applied_index;

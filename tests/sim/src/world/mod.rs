@@ -1,13 +1,15 @@
 //! The world: hosts, a network, clients, one true clock, and the queue of what happens next.
 //!
 //! Files by what happens: daemons start and end (`boot`), cores take inputs (`cores`), their wishes
-//! meet the outside (`io`), messages travel (`network`, `calls`), engines work (`engine`), kernels filter (`overlay`).
+//! meet the outside (`io`), messages travel (`network`, `calls`), engines work (`engine`), kernels filter (`overlay`)
+//! and tunnel (`mesh`).
 
 mod boot;
 mod calls;
 mod cores;
 mod engine;
 mod io;
+mod mesh;
 mod network;
 mod overlay;
 mod seek;
@@ -97,6 +99,7 @@ impl World {
             }
             Event::Expire { life, op } => self.call_expires(life, op),
             Event::Engine(order) => self.carry_out(order),
+            Event::Tunnel(life, effect) => self.tunnel_works(life, &effect),
             Event::Kernel(life, effect) => self.kernel_works(life, &effect),
             Event::EngineReached { life, connection } => {
                 self.engine_reached(life.host, connection);

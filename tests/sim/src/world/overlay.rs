@@ -1,6 +1,5 @@
 //! The containers' network: a kernel carries out what the packet filter's core orders, and a
-//! responder answers from the tables of the names' core. Sockets open at once, and there is no
-//! mesh.
+//! responder answers from the tables of the names' core.
 
 use super::World;
 use crate::event::{Event, HostId, Life};
@@ -67,11 +66,11 @@ impl World {
         }
     }
 
-    /// Invariant 112: nothing is started without the packet filter.
+    /// Invariant 114: nothing is started without the packet filter.
     pub(crate) fn check_guarded(&mut self, host: HostId, effect: &RuntimeEffect) {
         let RuntimeEffect::Start { container, .. } = effect else { return };
         if !self.host(host).kernel.guards(self.now) {
-            self.violate(format!("invariant 112: {host} starts {container} without its filter"));
+            self.violate(format!("invariant 114: {host} starts {container} without its filter"));
         }
     }
 

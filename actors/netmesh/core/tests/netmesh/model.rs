@@ -1,10 +1,8 @@
-//! A kernel and a tunnel that do what changes say, and complain where the real ones would.
+//! Meshes and a kernel to hold them, which complains where a real one would.
 
 use ipnet::Ipv4Net;
 use jaco_model::NodeId;
-use jaco_netmesh_core::{
-    Change, Device, Installed, InstalledPeer, Mesh, Peer, PeerChange, PublicKey, Route, Sysctl,
-};
+use jaco_netmesh_core::{Change, Device, Installed, Mesh, Peer, PublicKey, Route};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -51,105 +49,8 @@ pub(crate) struct Kernel {
 impl Kernel {
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         for change in changes {
-            self.change(change);
-            self.check();
-        }
-    }
-
-    fn change(&mut self, change: &Change) {
-        match change {
-            Change::EnsureDevice { port } => {
-                let is_new = self.has.device.is_none();
-                let fresh = Device { port: *port, mtu: 1500, is_up: false };
-                self.has.device.get_or_insert(fresh).port = *port;
-                if is_new {
-                    self.has.peers.clear();
-                    self.has.addresses.clear();
-                    self.has.routes.retain(|route| matches!(route, Route::Unreachable { .. }));
-                    self.has.sysctls.extend(Sysctl::ALL.map(|sysctl| (sysctl, 9)));
-                }
-            }
-            Change::SetMtu(mtu) => self.device().mtu = u32::from(*mtu),
-            Change::SetUp(is_up) => {
-                self.device().is_up = *is_up;
-                if !is_up {
-                    self.has.routes.retain(|route| matches!(route, Route::Unreachable { .. }));
-                }
-            }
-            Change::SetSysctl(sysctl) => {
-                self.has.sysctls.insert(*sysctl, sysctl.wanted());
-            }
-            Change::AddAddress(address) => {
-                self.device();
-                self.has.addresses.insert(Ipv4Net::from(*address));
-            }
-            Change::RemoveAddress(net) => assert!(self.has.addresses.remove(net)),
-            Change::AddRoute(route) => {
-                if let Route::Tunnel { to, source } = route {
-                    assert!(self.device().is_up, "a route needs its interface up");
-                    let is_ours = self.has.addresses.contains(&Ipv4Net::from(*source));
-                    assert!(is_ours, "a source must be an address of the host");
-                    let other = |r: &Route| !matches!(r, Route::Tunnel { to: t, .. } if t == to);
-                    self.has.routes.retain(other);
-                }
-                self.has.routes.insert(*route);
-            }
-            Change::RemoveRoute(route) => {
-                self.has.routes.remove(route);
-            }
-            Change::Peer(change) => self.change_peer(change),
-        }
-    }
-
-    fn device(&mut self) -> &mut Device {
-        self.has.device.as_mut().expect("the interface is there")
-    }
-
-    fn change_peer(&mut self, change: &PeerChange) {
-        self.device();
-        let peers = &mut self.has.peers;
-        match change {
-            PeerChange::Remove { key } => {
-                peers.remove(key);
-            }
-            PeerChange::Replace { key, allowed } => {
-                peers.get_mut(key).unwrap().allowed.clone_from(allowed);
-            }
-            PeerChange::Allow { key, allowed } => {
-                peers.get_mut(key).unwrap().allowed.extend(allowed);
-            }
-            PeerChange::Aim { key, endpoint } => {
-                peers.get_mut(key).unwrap().endpoint = Some(*endpoint);
-            }
-            PeerChange::Keepalive { key, seconds } => {
-                peers.get_mut(key).unwrap().keepalive_seconds = *seconds;
-            }
-            PeerChange::Add { key, endpoint, allowed, keepalive_seconds } => {
-                let peer = InstalledPeer {
-                    endpoint: *endpoint,
-                    allowed: allowed.clone(),
-                    keepalive_seconds: *keepalive_seconds,
-                    ..InstalledPeer::default()
-                };
-                peers.insert(*key, peer);
-            }
-        }
-    }
-
-    /// No two peers hold one address.
-    fn check(&self) {
-        let mut holders: BTreeMap<Ipv4Net, PublicKey> = BTreeMap::new();
-        for (key, peer) in &self.has.peers {
-            for net in &peer.allowed {
-                for (other, holder) in &holders {
-                    let apart = !other.contains(net) && !net.contains(other);
-                    assert!(
-                        apart || holder == key,
-                        "{net} of {key} is also in {other} of {holder}"
-                    );
-                }
-                holders.insert(*net, *key);
-            }
+            let applied = self.has.apply(change);
+            assert_eq!(applied, Ok(()), "{change:?} of {changes:?}");
         }
     }
 }
