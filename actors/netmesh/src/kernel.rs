@@ -5,7 +5,9 @@
 use crate::keys::KeyPair;
 use crate::tunnel::{Figures, Tunnel};
 use crate::{Config, Error, links};
+use ipnet::Ipv4Net;
 use jaco_netmesh_core::{InstalledPeer, PeerChange, PublicKey};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +15,13 @@ use std::time::SystemTime;
 use wireguard_control::{
     Backend, Device, DeviceUpdate, InterfaceName, Key, PeerConfigBuilder, PeerInfo,
 };
+
+/// ENODEV: no such interface.
+const NO_INTERFACE: i32 = 19;
+/// EOPNOTSUPP: an interface of another kind.
+const OTHER_KIND: i32 = 95;
+/// Prefixes in one message. A message has 8 KiB, a prefix 28 bytes in it.
+const PREFIXES: usize = 200;
 
 /// A tunnel whose packets the kernel carries.
 #[derive(Debug)]
@@ -37,9 +46,7 @@ impl Kernel {
         });
         match asked.await {
             Ok(()) => true,
-            Err(Error::Io { source, .. }) => {
-                matches!(source.raw_os_error(), Some(95 /* EOPNOTSUPP */))
-            }
+            Err(Error::Io { source, .. }) => source.raw_os_error() == Some(OTHER_KIND),
             Err(_) => false,
         }
     }
@@ -50,9 +57,10 @@ impl Kernel {
         blocking("read the tunnel", move || {
             match Device::get(&name.parse::<InterfaceName>()?, Backend::Kernel) {
                 Ok(device) => Ok(Some(device)),
-                // No such interface, or one of another kind.
-                Err(error) if matches!(error.raw_os_error(), Some(19 | 95)) => Ok(None),
-                Err(error) => Err(error),
+                Err(error) => match error.raw_os_error() {
+                    Some(NO_INTERFACE | OTHER_KIND) => Ok(None),
+                    _ => Err(error),
+                },
             }
         })
         .await
@@ -73,7 +81,7 @@ impl Tunnel for Kernel {
         let ours = device.filter(|device| device.public_key == Some(Key(self.key.0)));
         Ok(ours.map(|device| Figures {
             port: device.listen_port.unwrap_or(0),
-            peers: device.peers.into_iter().map(peer).collect(),
+            peers: merged(device.peers.into_iter().map(peer)),
         }))
     }
 
@@ -96,30 +104,7 @@ impl Tunnel for Kernel {
 
     async fn change(&self, changes: Vec<PeerChange>) -> Result<(), Error> {
         // One update each: within one a peer must not appear twice.
-        for change in changes {
-            let key = Key(change.key().0);
-            let peer = PeerConfigBuilder::new(&key);
-            let peer = match change {
-                PeerChange::Remove { .. } => peer.remove(),
-                PeerChange::Replace { allowed, .. } => {
-                    with_nets(peer.replace_allowed_ips(), &allowed)
-                }
-                PeerChange::Allow { allowed, .. } => with_nets(peer, &allowed),
-                PeerChange::Aim { endpoint, .. } => peer.set_endpoint(endpoint),
-                PeerChange::Keepalive { seconds, .. } => {
-                    peer.set_persistent_keepalive_interval(seconds)
-                }
-                PeerChange::Add { endpoint, allowed, keepalive_seconds, .. } => {
-                    let gone = PeerConfigBuilder::new(&key).remove();
-                    self.update(DeviceUpdate::new().add_peer(gone)).await?;
-                    let peer = with_nets(peer.replace_allowed_ips(), &allowed)
-                        .set_persistent_keepalive_interval(keepalive_seconds);
-                    match endpoint {
-                        Some(endpoint) => peer.set_endpoint(endpoint),
-                        None => peer,
-                    }
-                }
-            };
+        for peer in changes.into_iter().flat_map(updates) {
             self.update(DeviceUpdate::new().add_peer(peer)).await?;
         }
         Ok(())
@@ -130,19 +115,66 @@ impl Tunnel for Kernel {
     }
 }
 
-fn with_nets(
-    peer: PeerConfigBuilder,
-    allowed: &std::collections::BTreeSet<ipnet::Ipv4Net>,
-) -> PeerConfigBuilder {
-    let add = |peer: PeerConfigBuilder, net: &ipnet::Ipv4Net| {
-        peer.add_allowed_ip(IpAddr::V4(net.network()), net.prefix_len())
+/// What one change is for the kernel: several updates where it has more prefixes than fit into one.
+fn updates(change: PeerChange) -> Vec<PeerConfigBuilder> {
+    let key = Key(change.key().0);
+    let peer = PeerConfigBuilder::new(&key);
+    match change {
+        PeerChange::Remove { .. } => vec![peer.remove()],
+        PeerChange::Replace { allowed, .. } => with_nets(peer.replace_allowed_ips(), &allowed),
+        PeerChange::Allow { allowed, .. } => with_nets(peer, &allowed),
+        PeerChange::Aim { endpoint, .. } => vec![peer.set_endpoint(endpoint)],
+        PeerChange::Keepalive { seconds, .. } => {
+            vec![peer.set_persistent_keepalive_interval(seconds)]
+        }
+        PeerChange::Add { endpoint, allowed, keepalive_seconds, .. } => {
+            let gone = PeerConfigBuilder::new(&key).remove();
+            let peer =
+                peer.replace_allowed_ips().set_persistent_keepalive_interval(keepalive_seconds);
+            let peer = match endpoint {
+                Some(endpoint) => peer.set_endpoint(endpoint),
+                None => peer,
+            };
+            std::iter::once(gone).chain(with_nets(peer, &allowed)).collect()
+        }
+    }
+}
+
+/// The first update with as many prefixes as fit, and more updates that add the rest.
+fn with_nets(first: PeerConfigBuilder, allowed: &BTreeSet<Ipv4Net>) -> Vec<PeerConfigBuilder> {
+    let key = Key(first.public_key().0);
+    let nets: Vec<&Ipv4Net> = allowed.iter().collect();
+    let mut first = Some(first);
+    // Without any prefix there is still what the first update says besides.
+    let parts = if nets.is_empty() { vec![&nets[..]] } else { nets.chunks(PREFIXES).collect() };
+    let update = |part: &[&Ipv4Net]| {
+        let peer = first.take().unwrap_or_else(|| PeerConfigBuilder::new(&key));
+        part.iter().fold(peer, |peer, net| {
+            peer.add_allowed_ip(IpAddr::V4(net.network()), net.prefix_len())
+        })
     };
-    allowed.iter().fold(peer, add)
+    parts.into_iter().map(update).collect()
+}
+
+/// A peer with many prefixes is told in parts, of which only the first has more than prefixes.
+fn merged(
+    parts: impl Iterator<Item = (PublicKey, InstalledPeer)>,
+) -> BTreeMap<PublicKey, InstalledPeer> {
+    let mut peers: BTreeMap<PublicKey, InstalledPeer> = BTreeMap::new();
+    for (key, part) in parts {
+        match peers.get_mut(&key) {
+            Some(peer) => peer.allowed.extend(part.allowed),
+            None => {
+                peers.insert(key, part);
+            }
+        }
+    }
+    peers
 }
 
 fn peer(info: PeerInfo) -> (PublicKey, InstalledPeer) {
     let allowed = info.config.allowed_ips.iter().filter_map(|allowed| match allowed.address {
-        IpAddr::V4(ip) => ipnet::Ipv4Net::new(ip, allowed.cidr).ok(),
+        IpAddr::V4(ip) => Ipv4Net::new(ip, allowed.cidr).ok(),
         IpAddr::V6(_) => None,
     });
     let peer = InstalledPeer {
@@ -168,4 +200,43 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     let joined = tokio::task::spawn_blocking(ask).await;
     joined.map_err(|error| Error::io(what)(io::Error::other(error)))?.map_err(Error::io(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nets(range: std::ops::Range<u32>) -> BTreeSet<Ipv4Net> {
+        let net = |at: u32| Ipv4Net::new((0x0a51_0000 + at * 128).into(), 26).unwrap();
+        range.map(net).collect()
+    }
+
+    #[test]
+    fn a_peer_in_parts_is_one_peer() {
+        let key = PublicKey([1; 32]);
+        let first = InstalledPeer {
+            endpoint: Some("192.0.2.1:51820".parse().unwrap()),
+            allowed: nets(0..3),
+            keepalive_seconds: 25,
+            received: 7,
+            ..InstalledPeer::default()
+        };
+        let rest = InstalledPeer { allowed: nets(3..5), ..InstalledPeer::default() };
+        let other = (PublicKey([2; 32]), InstalledPeer::default());
+        let peers = merged([(key, first.clone()), (key, rest), other].into_iter());
+        assert_eq!(peers.len(), 2);
+        assert_eq!(peers[&key], InstalledPeer { allowed: nets(0..5), ..first });
+    }
+
+    #[test]
+    fn more_prefixes_than_a_message_holds_come_in_parts() {
+        let key = PublicKey([1; 32]);
+        let count =
+            |prefixes: u32| updates(PeerChange::Replace { key, allowed: nets(0..prefixes) }).len();
+        assert_eq!([0, 1, 200, 201, 401].map(count), [1, 1, 1, 2, 3]);
+        let add =
+            PeerChange::Add { key, endpoint: None, allowed: nets(0..201), keepalive_seconds: 25 };
+        // What was there under this key goes first.
+        assert_eq!(updates(add).len(), 3);
+    }
 }
