@@ -16,9 +16,11 @@ use wireguard_control::{
     Backend, Device, DeviceUpdate, InterfaceName, Key, PeerConfigBuilder, PeerInfo,
 };
 
+/// ENOENT: the family of WireGuard's messages is not known.
+const NO_FAMILY: i32 = 2;
 /// ENODEV: no such interface.
 const NO_INTERFACE: i32 = 19;
-/// EOPNOTSUPP: an interface of another kind.
+/// EOPNOTSUPP: an interface of another kind, or a kind that the kernel cannot make.
 const OTHER_KIND: i32 = 95;
 /// Prefixes in one message. A message has 8 KiB, a prefix 28 bytes in it.
 const PREFIXES: usize = 200;
@@ -58,7 +60,7 @@ impl Kernel {
             match Device::get(&name.parse::<InterfaceName>()?, Backend::Kernel) {
                 Ok(device) => Ok(Some(device)),
                 Err(error) => match error.raw_os_error() {
-                    Some(NO_INTERFACE | OTHER_KIND) => Ok(None),
+                    Some(NO_FAMILY | NO_INTERFACE | OTHER_KIND) => Ok(None),
                     _ => Err(error),
                 },
             }
@@ -99,7 +101,14 @@ impl Tunnel for Kernel {
         if self.figures().await?.is_none() {
             update = update.replace_peers();
         }
-        self.update(update).await
+        match self.update(update).await {
+            Err(Error::Io { source, .. })
+                if matches!(source.raw_os_error(), Some(NO_FAMILY | OTHER_KIND)) =>
+            {
+                Err(Error::Tunnel("the kernel has no WireGuard".to_owned()))
+            }
+            other => other,
+        }
     }
 
     async fn change(&self, changes: Vec<PeerChange>) -> Result<(), Error> {
