@@ -120,9 +120,24 @@ fn is_there(path: &str) -> bool {
     Path::new(path).try_exists().unwrap_or(false)
 }
 
+/// Whether a kernel's list of modules has WireGuard. The daemon's first question loads it.
+fn has_wireguard(modules: &Path) -> bool {
+    let names = |list: &str| {
+        let text = std::fs::read_to_string(modules.join(list)).unwrap_or_default();
+        text.lines().any(|line| {
+            // What follows the colon is what a module needs.
+            let name = line.split(':').next().unwrap_or_default();
+            name.rsplit('/').next().is_some_and(|file| file.starts_with("wireguard.ko"))
+        })
+    };
+    names("modules.dep") || names("modules.builtin")
+}
+
 /// What carries the traffic between nodes.
 fn tunnel() -> Check {
-    if is_there("/sys/module/wireguard") {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let modules = Path::new("/lib/modules").join(release);
+    if is_there("/sys/module/wireguard") || has_wireguard(&modules) {
         return Check::ok("mesh", "the kernel has WireGuard");
     }
     if is_there("/dev/net/tun") {
@@ -138,6 +153,22 @@ fn tunnel() -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wireguard_counts_before_it_is_loaded() {
+        let modules = tempfile::tempdir().unwrap();
+        assert!(!has_wireguard(modules.path()));
+        let others = "kernel/net/ipv4/udp_tunnel.ko:\nkernel/a.ko: kernel/wireguard.ko\n";
+        std::fs::write(modules.path().join("modules.dep"), others).unwrap();
+        assert!(!has_wireguard(modules.path()));
+        let module = "kernel/drivers/net/wireguard/wireguard.ko.xz: kernel/net/udp_tunnel.ko.xz\n";
+        std::fs::write(modules.path().join("modules.dep"), module).unwrap();
+        assert!(has_wireguard(modules.path()));
+        std::fs::remove_file(modules.path().join("modules.dep")).unwrap();
+        let built_in = "kernel/drivers/net/wireguard/wireguard.ko\n";
+        std::fs::write(modules.path().join("modules.builtin"), built_in).unwrap();
+        assert!(has_wireguard(modules.path()));
+    }
 
     #[test]
     fn a_clock_that_was_never_set_fails() {
