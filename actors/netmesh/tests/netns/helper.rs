@@ -2,12 +2,13 @@
 
 use crate::node::Node;
 use crate::world::{World, is_alive, mesh, peer, wait};
+use jaco_model::entity::MeshKind;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 #[test]
 fn a_helper_outlives_its_daemon_and_is_adopted() {
-    let world = World::new();
+    let world = World::with([MeshKind::Userspace; 2]);
     let [first, other] = world.connected();
     world.echo(1, 9000);
     let pid = world.helper(0);
@@ -31,7 +32,7 @@ fn a_helper_outlives_its_daemon_and_is_adopted() {
 
 #[test]
 fn another_key_replaces_the_helper() {
-    let world = World::new();
+    let world = World::with([MeshKind::Userspace; 2]);
     let [first, other] = world.connected();
     let (pid, key) = (world.helper(0), first.handle.public_key());
     drop(first);
@@ -48,7 +49,7 @@ fn another_key_replaces_the_helper() {
 
 #[test]
 fn a_killed_helper_is_followed_by_another() {
-    let world = World::new();
+    let world = World::with([MeshKind::Userspace; 2]);
     let [node, other] = world.connected();
     let pid = world.helper(0);
     let killed = rustix::process::Pid::from_raw(pid).unwrap();
@@ -61,7 +62,7 @@ fn a_killed_helper_is_followed_by_another() {
 
 #[test]
 fn a_helper_that_hangs_is_killed() {
-    let world = World::new();
+    let world = World::with([MeshKind::Userspace; 2]);
     let [node, other] = world.connected();
     let pid = world.helper(0);
     drop(node);
@@ -75,8 +76,9 @@ fn a_helper_that_hangs_is_killed() {
 
 #[test]
 fn without_a_helper_the_node_says_why() {
-    let world = World::new();
-    let node = Node::start_with(&world.hosts[0], world.home(0), "/bin/false".into());
+    let world = World::with([MeshKind::Userspace; 2]);
+    let kind = Some(MeshKind::Userspace);
+    let node = Node::start_with(&world.hosts[0], world.home(0), kind, "/bin/false".into());
     node.want(mesh(0, []));
     node.wait("a fault", |view| {
         let fault = view.fault.as_deref().unwrap_or_default();
@@ -88,7 +90,7 @@ fn without_a_helper_the_node_says_why() {
 
 #[test]
 fn a_port_that_is_taken_is_told_and_the_old_one_does_not_linger() {
-    let world = World::new();
+    let world = World::with([MeshKind::Userspace; 2]);
     let [node, other] = world.connected();
     let taken = world.hosts[0]
         .run(|| async { tokio::net::UdpSocket::bind("0.0.0.0:51999").await.unwrap() });

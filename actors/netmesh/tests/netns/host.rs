@@ -12,6 +12,13 @@ type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 /// Longest time for anything; the machine may be slow and busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// By how much everything may take longer here: `JACO_TEST_PATIENCE`, for a guest whose processor
+/// is emulated.
+pub(crate) fn patience(limit: Duration) -> Duration {
+    let factor = std::env::var("JACO_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    limit * factor.unwrap_or(1)
+}
+
 /// The namespace goes with the thread and with what runs in it.
 pub(crate) struct Host {
     jobs: Option<tokio::sync::mpsc::UnboundedSender<Job>>,
@@ -35,7 +42,7 @@ impl Host {
                 }
             });
         });
-        let namespace = made.recv_timeout(PATIENCE).unwrap();
+        let namespace = made.recv_timeout(patience(PATIENCE)).unwrap();
         Host { jobs: Some(jobs), thread: Some(thread), namespace }
     }
 
@@ -53,7 +60,7 @@ impl Host {
         self.spawn(move || async move {
             let _ = send.send(job().await);
         });
-        done.recv_timeout(PATIENCE).expect("it ends in time")
+        done.recv_timeout(patience(PATIENCE)).expect("it ends in time")
     }
 
     /// Begins something inside.

@@ -1,5 +1,6 @@
 //! The mesh on real parts: TUN interfaces, helper processes and routes in network namespaces of
-//! their own. Needs root and `/dev/net/tun`.
+//! their own. Needs root and `/dev/net/tun`. With the kernel's WireGuard the same tests run by
+//! `cargo xtask test --kernel`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,7 +8,10 @@ mod host;
 mod node;
 mod world;
 
+mod choice;
 mod helper;
+mod life;
+mod peers;
 mod pool;
 mod repair;
 mod traffic;

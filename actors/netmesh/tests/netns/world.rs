@@ -1,9 +1,10 @@
 //! Two hosts and a switch between them that sees every packet.
 
-use crate::host::Host;
-use crate::node::{Node, PORT};
+use crate::host::{Host, patience};
+use crate::node::{Node, PORT, kind};
 use ipnet::Ipv4Net;
 use jaco_model::NodeId;
+use jaco_model::entity::MeshKind;
 use jaco_netmesh_core::{Mesh, Peer, PublicKey};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth};
@@ -16,6 +17,7 @@ use tokio::net::UdpSocket;
 
 pub(crate) struct World {
     pub(crate) hosts: [Host; 2],
+    kinds: [MeshKind; 2],
     homes: [TempDir; 2],
     switch: Host,
     wire: OwnedFd,
@@ -52,7 +54,13 @@ async fn set_up(netlink: &Handle, name: &str) {
 }
 
 impl World {
+    /// With tunnels of the kind that this run is about.
     pub(crate) fn new() -> World {
+        World::with([kind(0), kind(1)])
+    }
+
+    /// With tunnels of these kinds.
+    pub(crate) fn with(kinds: [MeshKind; 2]) -> World {
         let hosts = [Host::new(), Host::new()];
         let switch = Host::new();
         let wire = switch.run(|| async {
@@ -86,7 +94,7 @@ impl World {
             });
         }
         let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        World { hosts, homes, switch, wire }
+        World { hosts, kinds, homes, switch, wire }
     }
 
     pub(crate) fn home(&self, host: usize) -> &Path {
@@ -94,16 +102,29 @@ impl World {
     }
 
     pub(crate) fn start(&self, host: usize) -> Node {
-        Node::start(&self.hosts[host], self.home(host))
+        self.start_as(host, self.kinds[host])
+    }
+
+    /// Starts a node with another kind of tunnel.
+    pub(crate) fn start_as(&self, host: usize, kind: MeshKind) -> Node {
+        Node::start(&self.hosts[host], self.home(host), Some(kind))
+    }
+
+    /// Whether a host's tunnel is a helper's.
+    pub(crate) fn has_helper(&self, host: usize) -> bool {
+        self.kinds[host] == MeshKind::Userspace
     }
 
     /// Both nodes, each with the other as its peer, and paths that carry packets.
+    #[track_caller]
     pub(crate) fn connected(&self) -> [Node; 2] {
         let nodes = [self.start(0), self.start(1)];
         for at in [0, 1] {
             nodes[at].want(mesh(at, [peer(1 - at, nodes[1 - at].handle.public_key(), &[])]));
         }
-        nodes.iter().for_each(|node| node.wait_for_paths(1));
+        for node in &nodes {
+            node.wait_for_paths(1);
+        }
         nodes
     }
 
@@ -115,8 +136,13 @@ impl World {
 
     /// Answers every datagram at this port of a host.
     pub(crate) fn echo(&self, host: usize, port: u16) {
+        self.echo_at(host, mesh_address(host), port);
+    }
+
+    /// The same at another address of the host.
+    pub(crate) fn echo_at(&self, host: usize, address: Ipv4Addr, port: u16) {
         let socket = self.hosts[host]
-            .run(move || async move { UdpSocket::bind((mesh_address(host), port)).await.unwrap() });
+            .run(move || async move { UdpSocket::bind((address, port)).await.unwrap() });
         self.hosts[host].spawn(move || async move {
             let mut packet = [0; 2048];
             while let Ok((length, from)) = socket.recv_from(&mut packet).await {
@@ -139,6 +165,41 @@ impl World {
         all
     }
 
+    /// The number of an interface on a host.
+    pub(crate) fn index(&self, host: usize, name: &'static str) -> Option<u32> {
+        self.hosts[host].run(move || async move { index(&netlink(), name).await })
+    }
+
+    /// Gives a host another address on the wire or the loopback interface.
+    pub(crate) fn add_address(&self, host: usize, interface: &'static str, net: Ipv4Net) {
+        self.hosts[host].run(move || async move {
+            let netlink = netlink();
+            let to = index(&netlink, interface).await.unwrap();
+            let add = netlink.address().add(to, IpAddr::V4(net.addr()), net.prefix_len());
+            add.execute().await.unwrap();
+        });
+    }
+
+    /// Takes the address of a host on the wire away.
+    pub(crate) fn remove_wire_address(&self, host: usize) {
+        self.hosts[host].run(move || async move {
+            let netlink = netlink();
+            let wire = index(&netlink, "wire").await.unwrap();
+            let message = rtnetlink::AddressMessageBuilder::<Ipv4Addr>::new();
+            let message = message.index(wire).address(address(host), 24).build();
+            netlink.address().del(message).execute().await.unwrap();
+        });
+    }
+
+    /// Plugs a host's wire into the switch or out of it.
+    pub(crate) fn plug(&self, host: usize, is_in: bool) {
+        self.switch.run(move || async move {
+            let port = LinkUnspec::new_with_name(&format!("port{host}"));
+            let port = if is_in { port.up() } else { port.down() };
+            netlink().link().change(port.build()).execute().await.unwrap();
+        });
+    }
+
     /// Sets the MTU of the switch and of a host's wire.
     pub(crate) fn set_wire_mtu(&self, host: usize, mtu: u32) {
         self.hosts[host].run(move || async move {
@@ -149,8 +210,12 @@ impl World {
 }
 
 pub(crate) async fn ping(host: usize, port: u16, text: &str, count: u32) -> u32 {
-    let socket = UdpSocket::bind((mesh_address(host), 0)).await.unwrap();
-    let to = SocketAddr::from((mesh_address(1 - host), port));
+    ping_from(mesh_address(host), (mesh_address(1 - host), port).into(), text, count).await
+}
+
+/// Sends a text this often, 10 ms apart; says how many came back.
+pub(crate) async fn ping_from(from: Ipv4Addr, to: SocketAddr, text: &str, count: u32) -> u32 {
+    let socket = UdpSocket::bind((from, 0)).await.unwrap();
     let (mut came, mut packet) = (0, [0; 2048]);
     for _ in 0..count {
         let _ = socket.send_to(text.as_bytes(), to).await;
@@ -190,12 +255,14 @@ pub(crate) fn peer(host: usize, key: PublicKey, blocks: &[&str]) -> (PublicKey, 
 }
 
 /// Waits until something holds; fails with what was seen last.
+#[track_caller]
 pub(crate) fn wait(
     what: &str,
     limit: Duration,
     mut holds: impl FnMut() -> bool,
     seen: impl Fn() -> String,
 ) {
+    let limit = patience(limit);
     let clock = jaco_kit::Clock::new();
     let start = clock.mono();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
