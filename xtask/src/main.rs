@@ -15,6 +15,7 @@ mod ci;
 mod demo;
 mod dist;
 mod elf;
+mod kernel;
 mod lab;
 mod run;
 mod setup;

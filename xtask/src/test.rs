@@ -15,15 +15,22 @@ pub(crate) struct Test {
     /// run only tests whose name contains one of these
     #[argh(positional)]
     filters: Vec<String>,
+
+    /// run those of the kernel in a guest with Debian's kernel instead; filters may name its runs
+    #[argh(switch)]
+    kernel: bool,
 }
 
 impl Test {
     /// Runs all tests.
     pub(crate) fn all() -> Self {
-        Self { filters: Vec::new() }
+        Self { filters: Vec::new(), kernel: false }
     }
 
     pub(crate) fn run(self) -> Result<ExitCode> {
+        if self.kernel {
+            return crate::kernel::test(&self.filters);
+        }
         ensure_tools()?;
         ensure_test_tools()?;
         println!("==> build the static probe");
