@@ -33,7 +33,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) addresses: &'a mut Addresses,
     /// What new networks have in common.
     pub(crate) terms: &'a Terms,
-    /// Engine names of networks that containers are in.
+    /// Engine names of networks in which processes run, or may.
     pub(crate) attached: &'a BTreeSet<String>,
     /// Why no container may be made or started.
     pub(crate) closed: Option<&'a Fault>,

@@ -372,6 +372,7 @@ impl RuntimeCore {
                 moved = true;
             }
         }
+        sweep::strand(&mut self.tasks, &self.resources.take_replaced());
         moved
     }
 

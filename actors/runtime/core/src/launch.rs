@@ -130,6 +130,9 @@ impl Task {
         if self.is_kept_back(cx) || cx.orders.launches() >= cx.settings.starts {
             return None;
         }
+        if self.network_goes(cx) {
+            return Some(Phase::Halting(Halt::new(Why::Recreate, cx.now.mono)));
+        }
         // A guest starts in whatever run of its host there is now.
         match cx.peers.hosts(self) {
             Ok((_, runs)) => self.joined = runs,
@@ -144,9 +147,23 @@ impl Task {
         Some(Phase::Starting { op })
     }
 
-    /// Whether its networks may not be replaced for its sake.
+    /// Whether a network of its stopped container is replaced, or can be now that nobody runs in
+    /// it. The container could not be started in the new one: it is bound to the old one's id.
+    fn network_goes(&self, cx: &Cx<'_>) -> bool {
+        let container = &self.service.container;
+        let plans = |terms| {
+            let (cluster, spec) = (&cx.host.cluster, &self.record.spec);
+            plan::networks(cluster, cx.state, &self.instance, spec, container, terms)
+        };
+        self.stranded || plans(cx.terms).iter().any(|plan| cx.resources.goes(plan, cx.attached))
+    }
+
+    /// Whether its networks may not be replaced for its sake: a process is in them, or may be.
     pub(crate) fn is_attached(&self) -> bool {
-        self.container.is_some()
-            || matches!(self.phase, Phase::Creating { .. } | Phase::Unseen { .. })
+        let may_run = matches!(
+            self.phase,
+            Phase::Creating { .. } | Phase::Starting { .. } | Phase::Unseen { .. }
+        );
+        may_run || self.running().is_some()
     }
 }

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Resources {
     networks: BTreeMap<String, Standing<Shape>>,
     volumes: BTreeMap<String, Standing<()>>,
+    /// Networks that were given up for others of the same name since somebody asked.
+    replaced: BTreeSet<String>,
 }
 
 /// What of a network cannot be changed, as far as it matters here.
@@ -113,6 +115,7 @@ impl Resources {
                 let name = plan.name.clone();
                 let op = orders.issue(subject, |op| Effect::RemoveNetwork { op, name });
                 self.networks.insert(plan.name.clone(), Standing::Removing(op, shape));
+                self.replaced.insert(plan.name.clone());
                 return Availability::Pending;
             }
             if strict && shape.subnet != wanted.subnet {
@@ -123,6 +126,24 @@ impl Resources {
         ensure(&mut self.networks, &plan.name, wanted, || {
             orders.issue(subject, |op| Effect::EnsureNetwork { op, plan: plan.clone() })
         })
+    }
+
+    /// Whether a network is being removed, or has other options and can be now.
+    pub(crate) fn goes(&self, plan: &NetworkPlan, attached: &BTreeSet<String>) -> bool {
+        match self.networks.get(&plan.name) {
+            Some(Standing::Removing(..)) => true,
+            Some(Standing::Present(shape)) => {
+                let wanted = Shape::planned(plan).revision;
+                let outdated = wanted.is_some() && shape.revision != wanted;
+                outdated && !attached.contains(&plan.name)
+            }
+            Some(Standing::Making(..) | Standing::Failed(_) | Standing::Stuck(_)) | None => false,
+        }
+    }
+
+    /// The networks that were given up since the last time, to which stopped containers are bound.
+    pub(crate) fn take_replaced(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.replaced)
     }
 
     /// The addresses of a network that exists and whose addresses are known.

@@ -30,6 +30,14 @@ pub(crate) fn needed_networks(
     used.chain(declared.filter(stays).map(|scope| scope.engine_name())).collect()
 }
 
+/// Notes which stopped containers are bound to networks that were replaced.
+pub(crate) fn strand(tasks: &mut BTreeMap<InstanceId, Task>, replaced: &BTreeSet<String>) {
+    for task in tasks.values_mut().filter(|_| !replaced.is_empty()) {
+        let is_bound = task.resource_names().iter().any(|name| replaced.contains(name));
+        task.stranded |= is_bound && task.container.is_some();
+    }
+}
+
 /// Volumes that the user wants removed and no container here uses any more.
 pub(crate) fn unwanted_volumes(
     tasks: &BTreeMap<InstanceId, Task>,

@@ -147,6 +147,8 @@ pub(crate) struct Task {
     /// The addresses of its container, also of one that is being made, could not be made, or has
     /// stopped.
     pub(crate) holds: BTreeSet<Ipv4Addr>,
+    /// A network was replaced that its stopped container is bound to.
+    pub(crate) stranded: bool,
     /// The run of the container whose namespaces it joined: engine id and start.
     pub(crate) joined: Vec<(String, Option<u64>)>,
     pub(crate) checks: Checks,
@@ -180,6 +182,7 @@ impl Task {
             container: None,
             buried: None,
             holds: BTreeSet::new(),
+            stranded: false,
             joined: Vec::new(),
             checks: Checks::default(),
             tries,
@@ -214,6 +217,7 @@ impl Task {
     /// Forgets its container, which does not exist any more.
     pub(crate) fn bury(&mut self) {
         self.holds.clear();
+        self.stranded = false;
         if let Some(container) = self.container.take() {
             self.buried = Some(container.id);
         }

@@ -18,6 +18,8 @@ pub(crate) struct FakeContainer {
     pub(crate) ours: bool,
     has_check: bool,
     networks: Vec<(String, Option<Ipv4Addr>)>,
+    /// A network it was made with is gone, and one of the same name is another.
+    stranded: bool,
 }
 
 impl FakeContainer {
@@ -109,7 +111,8 @@ impl FakeEngine {
             never_started: true,
             ..ContainerFacts::default()
         };
-        let container = FakeContainer { facts, ours, has_check: false, networks: Vec::new() };
+        let container =
+            FakeContainer { facts, ours, has_check: false, networks: Vec::new(), stranded: false };
         self.containers.insert(id.clone(), container);
         id
     }
@@ -133,6 +136,9 @@ impl FakeEngine {
         };
         if container.facts.running {
             return Ok(None);
+        }
+        if container.stranded {
+            return Err(refusal("start", "network not found"));
         }
         let facts = &mut container.facts;
         if facts.fixed_addresses.values().any(|address| others.contains(address)) {
@@ -222,8 +228,11 @@ impl FakeEngine {
     }
 
     pub(crate) fn remove_network(&mut self, name: &str) -> Outcome<()> {
-        if self.containers.values().any(|c| c.is_in(name)) {
+        if self.containers.values().any(|c| c.is_in(name) && c.facts.running) {
             return Err(refusal("remove network", "it has active endpoints"));
+        }
+        for container in self.containers.values_mut() {
+            container.stranded |= container.is_in(name);
         }
         self.networks.remove(name);
         Ok(())

@@ -179,6 +179,7 @@ impl Script {
                 self.world.engine_down(true);
                 self.world.engine.end_all();
             }
+            ["is", version] => (*version).clone_into(&mut self.world.engine_version),
             other => panic!("unknown engine command {other:?}"),
         }
     }
