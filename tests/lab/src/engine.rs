@@ -14,6 +14,7 @@ use crate::api::Engine;
 use crate::host::enter;
 use crate::plan::HostPlan;
 use crate::process::{self, Namespace, Process};
+use crate::release::version_of;
 use crate::run::run;
 use crate::wait::until;
 
@@ -85,15 +86,19 @@ fn remove_stale_pid_file(host: &HostPlan) -> Result<()> {
 /// Up to release 20.10 an engine's id is that of a key in /etc/docker, so that all engines of a
 /// machine share it; later releases keep an id with the data, and refuse this setting.
 fn configuration(host: &HostPlan) -> Result<String> {
-    let output = Command::new("dockerd").arg("--version").output().context("dockerd --version")?;
-    let old = major_version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|v| v <= 20);
+    let version = version_of(&mut enter(host, "dockerd"))?;
+    let old = major(&version).is_some_and(|major| major <= 20);
     let key = host.data_dir.join("key.json");
-    Ok(if old { json!({ "deprecated-key-path": key }) } else { json!({}) }.to_string())
+    let mut settings = json!({ "live-restore": host.live_restore().is_file() });
+    if old {
+        settings["deprecated-key-path"] = json!(key);
+    }
+    Ok(settings.to_string())
 }
 
-/// First number of `Docker version 20.10.24, build ...`.
-fn major_version(printed: &str) -> Option<u32> {
-    printed.strip_prefix("Docker version ")?.split('.').next()?.parse().ok()
+/// First number of `20.10.24+dfsg1`.
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
 }
 
 /// Starts a daemon that outlives this process and is collected by process 1, not by us.
@@ -155,13 +160,24 @@ pub(crate) fn wait_until_ready(host: &HostPlan) -> Result<()> {
 
 /// Process id of the host's dockerd.
 pub(crate) fn pid(host: &HostPlan) -> Result<i32> {
-    Ok(running(host)?.pid)
+    Ok(running(host, "dockerd")?.pid)
 }
 
 /// Stops the dockerd with SIGTERM and waits for its end.
 pub(crate) fn stop(host: &HostPlan) -> Result<()> {
-    process::signal(&running(host)?, Signal::TERM);
-    until("dockerd to stop", STOP_LIMIT, || Ok(find(host, "dockerd").is_none().then_some(())))
+    stop_program(host, "dockerd")
+}
+
+/// Stops the containerd of a dockerd that was stopped.
+pub(crate) fn stop_containerd(host: &HostPlan) -> Result<()> {
+    stop_program(host, "containerd")
+}
+
+fn stop_program(host: &HostPlan, program: &str) -> Result<()> {
+    process::signal(&running(host, program)?, Signal::TERM);
+    until(&format!("{program} to stop"), STOP_LIMIT, || {
+        Ok(find(host, program).is_none().then_some(()))
+    })
 }
 
 /// Kills the dockerd and waits for its end; its containers stay.
@@ -172,12 +188,12 @@ pub(crate) fn kill(host: &HostPlan) -> Result<()> {
 
 /// Sends the host's dockerd a signal.
 pub(crate) fn signal(host: &HostPlan, signal: Signal) -> Result<()> {
-    process::signal(&running(host)?, signal);
+    process::signal(&running(host, "dockerd")?, signal);
     Ok(())
 }
 
-fn running(host: &HostPlan) -> Result<Process> {
-    find(host, "dockerd").with_context(|| format!("{}: dockerd does not run", host.name))
+fn running(host: &HostPlan, program: &str) -> Result<Process> {
+    find(host, program).with_context(|| format!("{}: {program} does not run", host.name))
 }
 
 fn find(host: &HostPlan, program: &str) -> Option<Process> {
@@ -195,9 +211,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_read_from_what_dockerd_prints() {
-        assert_eq!(major_version("Docker version 20.10.24+dfsg1, build 5d6db84\n"), Some(20));
-        assert_eq!(major_version("Docker version 28.5.2, build 1\n"), Some(28));
-        assert_eq!(major_version("something else"), None);
+    fn the_first_number_tells_old_engines() {
+        assert_eq!(major("20.10.24+dfsg1"), Some(20));
+        assert_eq!(major("28.5.2"), Some(28));
+        assert_eq!(major("something else"), None);
     }
 }

@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::api::Engine;
 use crate::engine;
 use crate::plan::HostPlan;
+use crate::release::{self, EngineRelease};
 use crate::tar;
 
 /// A network namespace and host name with a Docker Engine in it.
@@ -134,6 +135,30 @@ impl Host {
         engine::signal(&self.plan, Signal::CONT)
     }
 
+    /// From its next start on the engine leaves its containers running when it stops.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub fn keep_containers(&self) -> Result<()> {
+        Ok(std::fs::write(self.plan.live_restore(), "")?)
+    }
+
+    /// Stops the engine with all it consists of, and starts another release on the same data, as an
+    /// upgrade of the package does. The lab must have been given the engine of this host by name.
+    ///
+    /// # Errors
+    /// When it was not, the engine does not run or does not stop, or the other one does not come
+    /// up.
+    pub fn replace_engine(&self, release: EngineRelease) -> Result<()> {
+        ensure!(release::has_namespace(&self.plan), "{} has no programs of its own", self.name());
+        release::prepare(&[release])?;
+        engine::stop(&self.plan)?;
+        engine::stop_containerd(&self.plan)?;
+        release::install(&self.plan, release)?;
+        engine::start_containerd(&self.plan)?;
+        self.start_engine()
+    }
+
     /// Starts the dockerd again and waits until it answers.
     ///
     /// # Errors
@@ -151,8 +176,10 @@ pub(crate) fn enter(host: &HostPlan, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     command
         .arg(format!("--net={}", host.net_namespace().display()))
-        .arg(format!("--uts={}", host.uts_namespace().display()))
-        .arg("--")
-        .arg(program);
+        .arg(format!("--uts={}", host.uts_namespace().display()));
+    if release::has_namespace(host) {
+        command.arg(format!("--mount={}", host.mount_namespace().display()));
+    }
+    command.arg("--").arg(program);
     command
 }

@@ -1,5 +1,6 @@
 //! A running lab and its life: up, attach, keep, down.
 
+use std::iter;
 use std::path::PathBuf;
 use std::thread;
 
@@ -10,6 +11,7 @@ use crate::host::Host;
 use crate::network;
 use crate::plan::{DATA_ROOT, HOSTS_MAX, LabPlan};
 use crate::registry::{self, Owner, Record};
+use crate::release::{self, EngineRelease};
 use crate::report::report;
 use crate::teardown;
 
@@ -22,13 +24,22 @@ pub struct LabOptions {
     pub hosts: u8,
     /// Parent of the directory for images and containers; a disk, not a tmpfs.
     pub data_root: PathBuf,
+    /// The engines of the first hosts, which then have a mount namespace: what is mounted outside
+    /// later, such as a small disk, is not there inside. All others have what is installed.
+    pub engines: Vec<EngineRelease>,
 }
 
 impl LabOptions {
     /// Options of a lab with `hosts` hosts and its data in the usual place.
     #[must_use]
     pub fn new(name: &str, hosts: u8) -> Self {
-        Self { name: name.to_owned(), hosts, data_root: DATA_ROOT.into() }
+        Self { name: name.to_owned(), hosts, data_root: DATA_ROOT.into(), engines: Vec::new() }
+    }
+
+    /// The same with these engines, one for each of the first hosts.
+    #[must_use]
+    pub fn with_engines(self, engines: &[EngineRelease]) -> Self {
+        Self { engines: engines.to_vec(), ..self }
     }
 }
 
@@ -48,10 +59,16 @@ impl Lab {
     pub fn up(options: LabOptions) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "a lab needs root: it makes namespaces");
         ensure!((1..=HOSTS_MAX).contains(&options.hosts), "a lab has 1 to {HOSTS_MAX} hosts");
+        ensure!(
+            options.engines.len() <= usize::from(options.hosts),
+            "more engines than hosts: {:?}",
+            options.engines
+        );
+        release::prepare(&options.engines)?;
         let record = registry::register(&options.name, options.hosts, &options.data_root)?;
         // From here on an early return drops the lab, and that removes what exists.
         let lab = Self::from_record(record, true);
-        lab.build().with_context(|| format!("lab {}", options.name))?;
+        lab.build(&options.engines).with_context(|| format!("lab {}", options.name))?;
         Ok(lab)
     }
 
@@ -79,14 +96,19 @@ impl Lab {
         Self { record, hosts, removes_on_drop }
     }
 
-    fn build(&self) -> Result<()> {
+    fn build(&self, engines: &[EngineRelease]) -> Result<()> {
         // What an earlier boot may have left under the same number.
         teardown::remove_data(self.plan())?;
         network::open_bridge_filter()?;
         network::create_bridge(self.plan())?;
         thread::scope(|scope| {
-            let starts: Vec<_> =
-                self.hosts.iter().map(|host| scope.spawn(|| self.build_host(host))).collect();
+            let releases = engines.iter().map(Some).chain(iter::repeat(None));
+            let starts: Vec<_> = self
+                .hosts
+                .iter()
+                .zip(releases)
+                .map(|(host, release)| scope.spawn(move || self.build_host(host, release)))
+                .collect();
             starts.into_iter().try_for_each(|start| match start.join() {
                 Ok(outcome) => outcome,
                 Err(_) => bail!("a host's start panicked"),
@@ -94,8 +116,11 @@ impl Lab {
         })
     }
 
-    fn build_host(&self, host: &Host) -> Result<()> {
+    fn build_host(&self, host: &Host, release: Option<&EngineRelease>) -> Result<()> {
         network::create_host(self.plan(), &host.plan)?;
+        if let Some(release) = release {
+            release::install(&host.plan, *release)?;
+        }
         engine::start_containerd(&host.plan)?;
         engine::start(&host.plan)?;
         engine::wait_until_ready(&host.plan)

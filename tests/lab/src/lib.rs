@@ -3,7 +3,8 @@
 //! Each host is a network namespace and a host name with a containerd and a dockerd of its own; a
 //! veth pair joins it to the lab's bridge. Nothing outside the lab is used or changed: no other
 //! engine, no other bridge. A lab whose owner died is removed by the next one that starts.
-//! There is no mount or process namespace: paths and process ids mean the same everywhere.
+//! There is no process namespace, and a mount namespace only for a host with another release of
+//! Docker Engine, in which `/usr` alone differs: paths and process ids mean the same everywhere.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,8 @@ mod faults;
 // How it comes and goes.
 mod engine;
 mod network;
+mod release;
+mod suite;
 mod teardown;
 
 // What it runs.
@@ -44,5 +47,6 @@ pub use host::Host;
 pub use lab::{Lab, LabOptions};
 pub use plan::NUMBERS;
 pub use registry::{Owner, Record, list};
+pub use release::EngineRelease;
 pub use tools::{ensure_test_tools, ensure_tools};
 pub use wait::until;

@@ -12,6 +12,9 @@ pub(crate) const RUN_ROOT: &str = "/run/jaco-lab";
 /// Where engines keep images and containers unless the caller says otherwise.
 pub(crate) const DATA_ROOT: &str = "/var/lib/jaco-lab";
 
+/// What may be mounted below these is a lab's.
+pub(crate) const LAB_DIRECTORIES: [&str; 2] = [RUN_ROOT, DATA_ROOT];
+
 /// Numbers a lab may have; the number is the third byte of its subnet.
 pub const NUMBERS: RangeInclusive<u8> = 1..=250;
 
@@ -76,6 +79,21 @@ impl HostPlan {
 
     pub(crate) fn uts_namespace(&self) -> PathBuf {
         self.run_dir.join("uts")
+    }
+
+    /// Where the file of the mount namespace is, on a mount of its own.
+    pub(crate) fn mount_directory(&self) -> PathBuf {
+        self.run_dir.join("mounts")
+    }
+
+    /// There only while the host has a mount namespace.
+    pub(crate) fn mount_namespace(&self) -> PathBuf {
+        self.mount_directory().join("mnt")
+    }
+
+    /// There when the engine shall leave its containers running.
+    pub(crate) fn live_restore(&self) -> PathBuf {
+        self.run_dir.join("live-restore")
     }
 
     pub(crate) fn docker_socket(&self) -> PathBuf {

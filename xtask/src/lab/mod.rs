@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use argh::FromArgs;
-use jaco_lab::{LabOptions, ensure_tools};
+use jaco_lab::{EngineRelease, LabOptions, ensure_tools};
 
 /// Bring labs up and down: hosts as network namespaces, each with its own Docker Engine.
 #[derive(Debug, FromArgs)]
@@ -44,6 +44,9 @@ struct Up {
     /// parent directory of images and containers, default /var/lib/jaco-lab
     #[argh(option)]
     data_dir: Option<PathBuf>,
+    /// engine of the next host, may be given for each: installed (default), 26.1, 28.5
+    #[argh(option)]
+    engine: Vec<EngineRelease>,
 }
 
 /// Remove a lab with everything in it.
@@ -109,6 +112,7 @@ impl Up {
         if let Some(data_dir) = self.data_dir {
             options.data_root = std::path::absolute(data_dir)?;
         }
+        options.engines = self.engine;
         let lab = jaco_lab::Lab::up(options)?;
         for host in lab.hosts() {
             let socket = host.docker_socket();
