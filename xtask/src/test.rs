@@ -12,6 +12,9 @@ use crate::run::{cargo, exit_code, step};
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "test")]
 pub(crate) struct Test {
+    /// run the tests of other releases of Docker Engine instead, which are downloaded at first
+    #[argh(switch)]
+    engines: bool,
     /// run only tests whose name contains one of these
     #[argh(positional)]
     filters: Vec<String>,
@@ -21,10 +24,13 @@ pub(crate) struct Test {
     kernel: bool,
 }
 
+/// Which tests need releases of Docker Engine that the machine does not have.
+const ENGINES: [&str; 6] = ["--package", "jaco-it", "--features", "engines", "--test", "engines"];
+
 impl Test {
     /// Runs all tests.
     pub(crate) fn all() -> Self {
-        Self { filters: Vec::new(), kernel: false }
+        Self { engines: false, filters: Vec::new(), kernel: false }
     }
 
     pub(crate) fn run(self) -> Result<ExitCode> {
@@ -40,11 +46,12 @@ impl Test {
         let jaco = Artifact { package: "jaco", is_static: false, is_release: false };
         let jaco = build_binary(jaco)?;
         let has_nextest = has_nextest()?;
-        if self.filters.is_empty() {
+        if self.filters.is_empty() && !self.engines {
             // On its own: in one build with the rest, the product would have the mistakes too.
             step("find mistakes put in on purpose", &mut mistakes(has_nextest)?)?;
         }
-        let mut runner = runner(has_nextest, &self.filters)?;
+        let tests: &[&str] = if self.engines { &ENGINES } else { &["--workspace"] };
+        let mut runner = runner(has_nextest, tests, &self.filters)?;
         runner.env("JACO_TEST_PROBE", probe).env("JACO_TEST_BIN", jaco);
         println!("==> test");
         Ok(exit_code(runner.status().context("cannot start the test runner")?))
@@ -69,13 +76,14 @@ fn mistakes(has_nextest: bool) -> Result<Command> {
 }
 
 /// nextest where it is installed: it runs each test in a process of its own.
-fn runner(has_nextest: bool, filters: &[String]) -> Result<Command> {
+fn runner(has_nextest: bool, tests: &[&str], filters: &[String]) -> Result<Command> {
     if has_nextest {
-        let mut command = cargo(["nextest", "run", "--workspace"])?;
-        command.args(filters);
+        let mut command = cargo(["nextest", "run"])?;
+        command.args(tests).args(filters);
         return Ok(command);
     }
-    let mut command = cargo(["test", "--workspace", "--no-fail-fast"])?;
+    let mut command = cargo(["test", "--no-fail-fast"])?;
+    command.args(tests);
     // libtest takes several filters only after the separator.
     command.arg("--").args(filters);
     Ok(command)
@@ -98,9 +106,10 @@ mod tests {
     #[test]
     fn filters_reach_both_runners() {
         for has_nextest in [true, false] {
-            let command = runner(has_nextest, &["one".into(), "two".into()]).unwrap();
+            let command = runner(has_nextest, &ENGINES, &["one".into(), "two".into()]).unwrap();
             let args: Vec<_> = command.get_args().collect();
             assert!(args.ends_with(&["one".as_ref(), "two".as_ref()]), "{args:?}");
+            assert!(args.windows(2).any(|pair| pair == ["--test", "engines"]), "{args:?}");
         }
     }
 }

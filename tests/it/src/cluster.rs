@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_lab::{Artifact, Engine, Lab, LabOptions, build_binary, probe_binary, until};
+use jaco_lab::{
+    Artifact, Engine, EngineRelease, Lab, LabOptions, build_binary, probe_binary, until,
+};
 use serde_json::Value;
 
 use crate::container::Container;
@@ -68,18 +70,41 @@ pub fn with_cluster_of(
     members: usize,
     test: impl FnOnce(&mut Cluster) -> Result<()>,
 ) -> Result<()> {
-    let mut cluster = Cluster::up(jaco, name, hosts, members)?;
-    let formed = cluster.form(name, members);
+    ensure!(members <= usize::from(hosts), "{members} members on {hosts} hosts");
+    run_on(jaco, LabOptions::new(name, hosts), members, test)
+}
+
+/// As [`with_cluster`], with one member for each of these engines.
+///
+/// # Errors
+/// As there, or when there is no such engine to be had.
+pub fn with_engines(
+    name: &str,
+    engines: &[EngineRelease],
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
+    let lab = LabOptions::new(name, engines.len().try_into()?).with_engines(engines);
+    run_on(&jaco_binary()?, lab, engines.len(), test)
+}
+
+fn run_on(
+    jaco: &Path,
+    lab: LabOptions,
+    members: usize,
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
+    let name = lab.name.clone();
+    let mut cluster = Cluster::up(jaco, lab)?;
+    let formed = cluster.form(&name, members);
     formed.and_then(|()| test(&mut cluster)).with_context(|| cluster.log_tails())?;
     cluster.down()
 }
 
 impl Cluster {
     /// A lab with a daemon on each host; no member yet.
-    fn up(jaco: &Path, name: &str, hosts: u8, members: usize) -> Result<Cluster> {
-        ensure!(members <= usize::from(hosts), "{members} members on {hosts} hosts");
+    fn up(jaco: &Path, lab: LabOptions) -> Result<Cluster> {
         let programs = Programs { jaco: jaco.to_owned(), probe: probe_binary()? };
-        let lab = Lab::up(LabOptions::new(name, hosts))?;
+        let lab = Lab::up(lab)?;
         lab.import_probe_everywhere(&programs.probe, IMAGE)?;
         let nodes = lab.hosts().iter().map(|host| Node::start(host, &programs));
         let nodes = nodes.collect::<Result<Vec<_>>>()?;

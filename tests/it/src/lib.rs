@@ -20,7 +20,9 @@ mod stack;
 mod storm;
 mod writers;
 
-pub use cluster::{Cluster, jaco_binary, voters_of, with_cluster, with_cluster_of, with_node};
+pub use cluster::{
+    Cluster, jaco_binary, voters_of, with_cluster, with_cluster_of, with_engines, with_node,
+};
 pub use container::Container;
 pub use load::{Client, Watch};
 pub use node::{Caller, IMAGE, Node, row_of};
