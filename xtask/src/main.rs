@@ -1,7 +1,7 @@
 //! Developer tasks of JACO: `cargo xtask <task>`, one file per task.
 //!
-//! It builds in seconds and needs no tool that it could install, so it is the one thing that runs
-//! on a bare machine. Nothing of the product is linked in.
+//! It needs no tool that it could install, so it is the one thing that runs on a bare machine. Of
+//! the product only the drivers that benchmarks measure by themselves are linked in.
 
 #![forbid(unsafe_code)]
 #![expect(

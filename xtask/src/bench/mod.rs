@@ -1,8 +1,10 @@
 //! `cargo xtask bench <suite>`: figures as one JSON line each, with a peer measured in the same
 //! run. Nothing here passes or fails a test: machines are shared and noisy.
 
+mod debian;
 mod house;
 mod measure;
+mod network;
 mod raft;
 
 use std::borrow::Cow;
@@ -27,6 +29,7 @@ pub(crate) struct Bench {
 #[argh(subcommand)]
 enum Suite {
     House(house::House),
+    Network(network::Network),
     Raft(raft::Raft),
 }
 
@@ -34,6 +37,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.suite {
             Suite::House(suite) => suite.run(),
+            Suite::Network(suite) => suite.run(),
             Suite::Raft(suite) => suite.run(),
         }
     }

@@ -5,15 +5,15 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use jaco_lab::{Host, until};
 
 use super::grpc::{Grpc, bytes, number, put_bytes};
 use super::load::Writer;
-use crate::run::{step, target_dir};
+use crate::bench::debian::Program;
 
 /// Longest time until a new cluster has a leader.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -35,28 +35,9 @@ struct Member {
 }
 
 impl Etcd {
-    /// Where the program is: installed, or unpacked from its package below `target`. It is not
-    /// installed, since its package would start a server on the machine.
+    /// Where the program is. It is not installed, since its package would start a server.
     pub(super) fn fetch() -> Result<PathBuf> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let installed = path.split(':').map(|directory| Path::new(directory).join("etcd"));
-        let directory = target_dir()?.join("bench").join("etcd");
-        let unpacked = directory.join("usr/bin/etcd");
-        if let Some(found) = installed.chain([unpacked.clone()]).find(|path| path.is_file()) {
-            return Ok(found);
-        }
-        fs::create_dir_all(&directory)?;
-        let mut download = Command::new("apt-get");
-        download.args(["--quiet", "download", "etcd-server"]).current_dir(&directory);
-        step("download etcd-server", &mut download)?;
-        let package = fs::read_dir(&directory)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|end| end == "deb"));
-        let mut unpack = Command::new("dpkg-deb");
-        unpack.arg("-x").arg(package.context("apt-get downloaded no package")?).arg(&directory);
-        step("unpack etcd-server", &mut unpack)?;
-        ensure!(unpacked.is_file(), "{} is not there", unpacked.display());
-        Ok(unpacked)
+        Ok(Program::fetch("etcd-server", "etcd")?.path().to_owned())
     }
 
     /// Starts one member on each of the hosts and waits until they have a leader.

@@ -1,0 +1,109 @@
+//! `cargo xtask bench network`: what the packet filter costs, and names beside other servers.
+//!
+//! Our part is the driver of the product, in this process and in network namespaces of their own,
+//! so nothing of the machine's own network is touched. Needs root.
+
+mod dns;
+mod filter;
+mod flows;
+mod policy;
+mod space;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::{Result, bail, ensure};
+use argh::FromArgs;
+use jaco_lab::ensure_tools;
+
+use super::Sink;
+use crate::run::{cargo, exit_code};
+
+/// The packet filter with up to 2,000 scopes.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "network")]
+pub(crate) struct Network {
+    /// also write the lines to this file
+    #[argh(option)]
+    json: Option<PathBuf>,
+    /// measure only this part: filter; may be given several times
+    #[argh(option)]
+    part: Vec<Part>,
+    /// rounds in turn of whatever is compared (default 7)
+    #[argh(option, default = "7")]
+    rounds: u32,
+}
+
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Filter,
+    Dns,
+}
+
+const PARTS: [(&str, Part); 2] = [("filter", Part::Filter), ("dns", Part::Dns)];
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = PARTS.iter().find(|(name, _)| *name == text);
+        found.map(|(_, part)| *part).ok_or_else(|| format!("there is no part {text}"))
+    }
+}
+
+impl Network {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        if cfg!(debug_assertions) {
+            return again_as_release();
+        }
+        ensure!(self.rounds > 0, "nothing is measured in no round");
+        ensure_tools()?;
+        let mut sink = Sink::new(self.json)?;
+        let mut failed = Vec::new();
+        for (name, part) in PARTS {
+            if !self.part.is_empty() && !self.part.contains(&part) {
+                continue;
+            }
+            let measured = match part {
+                Part::Filter => filter::measure(2 * self.rounds, &mut sink),
+                Part::Dns => dns::measure(self.rounds, &mut sink),
+            };
+            if let Err(error) = measured {
+                eprintln!("{name}: {error:#}");
+                failed.push(name);
+            }
+        }
+        if !failed.is_empty() {
+            bail!("not measured: {}", failed.join(", "));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The driver runs in this process, so it has to be built as the product is.
+fn again_as_release() -> Result<ExitCode> {
+    let mut command = cargo(["run", "--quiet", "--release", "--package", "xtask", "--"])?;
+    // File names among the words are relative to where the task was called.
+    let here = std::env::current_dir()?;
+    let status = command.args(std::env::args_os().skip(1)).current_dir(here).status()?;
+    Ok(exit_code(status))
+}
+
+/// The middle of some samples.
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!(median(&mut []).is_nan());
+    }
+}
