@@ -4,7 +4,7 @@
 //! ([`helper`]). The driver decides nothing: what should be there and when to try again is said by
 //! `jaco-netmesh-core`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod driver;
 mod error;

@@ -1,8 +1,10 @@
 //! The userspace tunnel: gotatun on a TUN interface.
 
+use super::tun::{self, FromKernel, ToKernel};
+use super::udp::Sockets;
 use crate::Error;
 use crate::keys::KeyPair;
-use gotatun::device::{DefaultDeviceTransports, Device, DeviceBuilder, Peer};
+use gotatun::device::{Device, DeviceBuilder, Peer};
 use gotatun::x25519::PublicKey as Point;
 use ipnet::Ipv4Net;
 use ipnetwork::{IpNetwork, Ipv4Network};
@@ -12,17 +14,17 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A tunnel that carries packets while it lives.
 pub(crate) struct Tunnel {
-    device: Device<DefaultDeviceTransports>,
+    device: Device<(Sockets, ToKernel, FromKernel)>,
 }
 
 impl Tunnel {
     /// Makes the interface and opens the port. The interface stays down until somebody sets it up.
     pub(crate) async fn open(interface: &str, port: u16, key: KeyPair) -> Result<Tunnel, Error> {
         let failed = |error: gotatun::device::Error| Error::Tunnel(error.to_string());
+        let (to, from) = tun::open(interface).map_err(|error| Error::Tunnel(error.to_string()))?;
         let device = DeviceBuilder::new()
-            .with_default_udp()
-            .create_tun(interface)
-            .map_err(failed)?
+            .with_udp(Sockets::new())
+            .with_ip_pair(to, from)
             .with_private_key(key.secret)
             .with_listen_port(port)
             .build()

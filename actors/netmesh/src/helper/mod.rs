@@ -6,8 +6,12 @@
 //! another helper has taken its place.
 
 pub(crate) mod device;
+mod offload;
 pub(crate) mod protocol;
 mod serve;
+mod sys;
+mod tun;
+mod udp;
 
 pub use protocol::VERSION;
 
