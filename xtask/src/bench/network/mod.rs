@@ -1,11 +1,14 @@
-//! `cargo xtask bench network`: what the packet filter costs, and names beside other servers.
+//! `cargo xtask bench network`: what the packet filter costs, names beside other servers, and the
+//! tunnel beside another one.
 //!
-//! Our part is the driver of the product, in this process and in network namespaces of their own,
-//! so nothing of the machine's own network is touched. Needs root.
+//! Our part is the driver of the product in this process, or its release binary, in network
+//! namespaces of their own, so nothing of the machine's own network is touched. Needs root, two
+//! processors, and a machine that does nothing else.
 
 mod dns;
 mod filter;
 mod flows;
+mod mesh;
 mod policy;
 mod space;
 
@@ -20,19 +23,23 @@ use jaco_lab::ensure_tools;
 use super::Sink;
 use crate::run::{cargo, exit_code};
 
-/// The packet filter with up to 2,000 scopes.
+/// The network: packet filter by number of scopes, names beside unbound and dnsmasq, tunnel beside
+/// wireguard-go and the bare cable. On a machine that does nothing else.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "network")]
 pub(crate) struct Network {
     /// also write the lines to this file
     #[argh(option)]
     json: Option<PathBuf>,
-    /// measure only this part: filter; may be given several times
+    /// measure only this part: filter, dns or mesh; may be given several times
     #[argh(option)]
     part: Vec<Part>,
     /// rounds in turn of whatever is compared (default 7)
     #[argh(option, default = "7")]
     rounds: u32,
+    /// a jaco binary whose tunnel is measured instead of a fresh release
+    #[argh(option)]
+    jaco: Option<PathBuf>,
 }
 
 /// What can be measured alone.
@@ -40,9 +47,11 @@ pub(crate) struct Network {
 enum Part {
     Filter,
     Dns,
+    Mesh,
 }
 
-const PARTS: [(&str, Part); 2] = [("filter", Part::Filter), ("dns", Part::Dns)];
+const PARTS: [(&str, Part); 3] =
+    [("filter", Part::Filter), ("dns", Part::Dns), ("mesh", Part::Mesh)];
 
 impl FromStr for Part {
     type Err = String;
@@ -69,6 +78,7 @@ impl Network {
             let measured = match part {
                 Part::Filter => filter::measure(2 * self.rounds, &mut sink),
                 Part::Dns => dns::measure(self.rounds, &mut sink),
+                Part::Mesh => mesh::measure(self.jaco.clone(), self.rounds, &mut sink),
             };
             if let Err(error) = measured {
                 eprintln!("{name}: {error:#}");
