@@ -1,14 +1,17 @@
 //! The tunnel's socket: packets for one peer leave together.
 //!
 //! Packets of equal length to one place are given to the kernel as one message that it cuts
-//! (`UDP_SEGMENT` of udp(7)), as late as the interface allows.
+//! (`UDP_SEGMENT` of udp(7)), as late as the interface allows. What came in together is taken in
+//! the same form (`UDP_GRO`).
 
-use gotatun::packet::Packet;
+use gotatun::packet::{Packet, PacketBufPool};
 use gotatun::udp::socket::{UdpSocket, UdpSocketFactory};
-use gotatun::udp::{UdpSend, UdpTransportFactory, UdpTransportFactoryParams};
+use gotatun::udp::{UdpRecv, UdpSend, UdpTransportFactory, UdpTransportFactoryParams};
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
-use std::io::{self, IoSlice};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -19,6 +22,9 @@ use tokio::io::Interest;
 const PACKETS_MAX: usize = 64;
 /// Bytes in one message, with room for headers.
 const BYTES_MAX: usize = 65_000;
+/// Messages taken by one call, and the longest one. A call costs what it could take, so few.
+const MESSAGES_MAX: usize = 8;
+const MESSAGE_MAX: usize = 65_536;
 /// Bytes of packets that may wait in the kernel, each way.
 const BUFFER: usize = 4 << 20;
 
@@ -33,15 +39,71 @@ impl Sockets {
 
 impl UdpTransportFactory for Sockets {
     type Send = Sender;
-    type Recv = UdpSocket;
+    type Recv = Receiver;
 
-    async fn bind(
-        &mut self,
-        params: &UdpTransportFactoryParams,
-    ) -> io::Result<(Sender, UdpSocket)> {
+    async fn bind(&mut self, params: &UdpTransportFactoryParams) -> io::Result<(Sender, Receiver)> {
         let (sender, receiver) = self.0.bind(params).await?;
-        Ok((Sender { socket: sender, cuts: Arc::new(AtomicBool::new(true)) }, receiver))
+        let sender = Sender { socket: sender, cuts: Arc::new(AtomicBool::new(true)) };
+        Ok((sender, Receiver(receiver)))
     }
+}
+
+/// The receiving side of a socket.
+pub(super) struct Receiver(UdpSocket);
+
+/// Room for messages.
+pub(super) struct Room(Vec<Vec<u8>>);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(vec![vec![0; MESSAGE_MAX]; MESSAGES_MAX])
+    }
+}
+
+impl UdpRecv for Receiver {
+    type RecvManyBuf = Room;
+
+    async fn recv_from(&mut self, pool: &mut PacketBufPool) -> io::Result<(Packet, SocketAddr)> {
+        self.0.recv_from(pool).await
+    }
+
+    async fn recv_many_from(
+        &mut self,
+        Room(room): &mut Room,
+        pool: &mut PacketBufPool,
+        packets: &mut Vec<(Packet, SocketAddr)>,
+    ) -> io::Result<()> {
+        let socket = self.0.socket();
+        let take = || {
+            let mut slices: Vec<_> = room.iter_mut().map(|one| [IoSliceMut::new(one)]).collect();
+            let told = Some(nix::cmsg_space!(i32));
+            let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(MESSAGES_MAX, told);
+            let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+            for message in recvmmsg(fd, &mut headers, slices.iter_mut(), flags, None)? {
+                let Some(from) = message.address.as_ref().and_then(source) else { continue };
+                let size = message.cmsgs().into_iter().flatten().find_map(|told| match told {
+                    ControlMessageOwned::UdpGroSegments(size) => usize::try_from(size).ok(),
+                    _ => None,
+                });
+                let bytes = message.iovs().next().unwrap_or_default();
+                for part in bytes.chunks(size.unwrap_or(MESSAGE_MAX).max(1)) {
+                    let mut packet = pool.get();
+                    packet.buf_mut().clear();
+                    packet.buf_mut().extend_from_slice(part);
+                    packets.push((packet, from));
+                }
+            }
+            Ok(())
+        };
+        socket.async_io(Interest::READABLE, take).await
+    }
+}
+
+/// Who sent a message. A socket for both families shows IPv4 as IPv6.
+fn source(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|found| SocketAddr::V4((*found).into()));
+    let found = v4.or_else(|| address.as_sockaddr_in6().map(|it| SocketAddr::V6((*it).into())))?;
+    Some(SocketAddr::new(found.ip().to_canonical(), found.port()))
 }
 
 /// The sending side of a socket.
@@ -154,6 +216,25 @@ mod tests {
         assert_eq!(list(&[(100, 1), (110, 1)]), 1);
         assert_eq!(list(&[(100, 1); 90]), PACKETS_MAX);
         assert_eq!(list(&[(1_400, 1); 90]), 46);
+    }
+
+    #[tokio::test]
+    async fn what_leaves_together_is_taken_together() {
+        let params = UdpTransportFactoryParams { addr: None, port: 0, fwmark: None };
+        let (sender, mut receiver) = Sockets::new().bind(&params).await.unwrap();
+        let port = UdpSend::local_addr(&sender).unwrap().unwrap().port();
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let lengths: Vec<usize> = [[700; 50].as_slice(), &[31], &[900; 40]].concat();
+        let packet = |length: &usize| (Packet::copy_from(vec![7; *length].as_slice()), to);
+        let mut packets: Vec<_> = lengths.iter().map(packet).collect();
+        sender.send_many_to(&mut Default::default(), &mut packets).await.unwrap();
+        let (mut room, mut pool, mut taken) = (Room::default(), PacketBufPool::new(4), Vec::new());
+        while taken.len() < lengths.len() {
+            let more = receiver.recv_many_from(&mut room, &mut pool, &mut taken);
+            tokio::time::timeout(std::time::Duration::from_secs(20), more).await.unwrap().unwrap();
+        }
+        assert_eq!(taken.iter().map(|(packet, _)| packet.len()).collect::<Vec<_>>(), lengths);
+        assert!(taken.iter().all(|(_, from)| *from == to));
     }
 
     #[tokio::test]
