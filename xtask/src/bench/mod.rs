@@ -75,17 +75,12 @@ impl Figure {
     /// The figure as one JSON line.
     fn line(&self) -> String {
         let ratio = self.peer.map(|(_, peer)| self.value / peer);
-        let judged = match self.goal {
-            Goal::Most(most) => Some((format!("<= {most} {}", self.unit), self.value <= most)),
-            Goal::MostOfPeer(times) => {
-                Some((format!("<= {times} x peer"), ratio.is_some_and(|ratio| ratio <= times)))
-            }
-            Goal::LeastOfPeer(times) => {
-                Some((format!(">= {times} x peer"), ratio.is_some_and(|ratio| ratio >= times)))
-            }
+        let goal = match self.goal {
+            Goal::Most(most) => Some(format!("<= {most} {}", self.unit)),
+            Goal::MostOfPeer(times) => Some(format!("<= {times} x peer")),
+            Goal::LeastOfPeer(times) => Some(format!(">= {times} x peer")),
             Goal::None => None,
         };
-        let (goal, met) = judged.unzip();
         json!({
             "name": self.name,
             "value": round(self.value),
@@ -94,9 +89,33 @@ impl Figure {
             "peer_value": self.peer.map(|(_, value)| round(value)),
             "ratio": ratio.map(round),
             "goal": goal,
-            "met": met,
+            "met": self.is_met(),
         })
         .to_string()
+    }
+}
+
+impl Figure {
+    /// The figure as one row of a table: value, what it is of the peer's, whether that is enough.
+    fn row(&self) -> String {
+        let Figure { name, value, unit, .. } = self;
+        let ratio = self.peer.map(|(_, peer)| format!("{:.2} x", value / peer)).unwrap_or_default();
+        let met = match self.is_met() {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "",
+        };
+        format!("{value:>14.1} {unit:<12} {ratio:>10} {met:<6} {name}")
+    }
+
+    fn is_met(&self) -> Option<bool> {
+        let ratio = self.peer.map_or(f64::NAN, |(_, peer)| self.value / peer);
+        match self.goal {
+            Goal::Most(most) => Some(self.value <= most),
+            Goal::MostOfPeer(times) => Some(ratio <= times),
+            Goal::LeastOfPeer(times) => Some(ratio >= times),
+            Goal::None => None,
+        }
     }
 }
 
@@ -108,6 +127,7 @@ fn round(value: f64) -> f64 {
 /// Where figures go: standard output, and a file if one was named.
 pub(crate) struct Sink {
     file: Option<File>,
+    rows: Vec<String>,
 }
 
 impl Sink {
@@ -116,17 +136,23 @@ impl Sink {
         let create = |path: PathBuf| {
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))
         };
-        Ok(Sink { file: path.map(create).transpose()? })
+        Ok(Sink { file: path.map(create).transpose()?, rows: Vec::new() })
     }
 
     /// Prints one figure.
     pub(crate) fn put(&mut self, figure: &Figure) -> Result<()> {
         let line = figure.line();
         println!("{line}");
+        self.rows.push(figure.row());
         if let Some(file) = &mut self.file {
             writeln!(file, "{line}")?;
         }
         Ok(())
+    }
+
+    /// Shows people all figures so far.
+    pub(crate) fn show(&self) {
+        self.rows.iter().for_each(|row| eprintln!("{row}"));
     }
 }
 

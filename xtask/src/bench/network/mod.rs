@@ -85,6 +85,7 @@ impl Network {
                 failed.push(name);
             }
         }
+        sink.show();
         if !failed.is_empty() {
             bail!("not measured: {}", failed.join(", "));
         }

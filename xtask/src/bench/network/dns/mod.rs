@@ -21,7 +21,7 @@ use crate::bench::measure::percentile;
 use crate::bench::{Figure, Goal, Sink};
 
 /// Questions that wait for their answers under full load; fewer than a server's socket holds.
-const IN_FLIGHT: usize = 100;
+const IN_FLIGHT: usize = 192;
 /// Questions per second of the light load.
 const LIGHT: u32 = 10_000;
 /// Length of each load.
