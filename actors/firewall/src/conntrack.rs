@@ -29,6 +29,9 @@ const DESTINATION_PORT: u16 = 3;
 /// The destination was replaced: `IPS_DST_NAT`.
 const STATUS_REDIRECTED: u32 = 1 << 5;
 
+/// The source was replaced: `IPS_SRC_NAT`.
+const STATUS_MASQUERADED: u32 = 1 << 4;
+
 /// The attribute holds others: `NLA_F_NESTED`.
 const NESTED: u16 = 0x8000;
 
@@ -57,7 +60,9 @@ fn flow(entry: &[u8]) -> Option<Flow> {
     let port = port.and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes);
     let status = find(entry, STATUS).and_then(number).unwrap_or(0);
     let redirected = status & STATUS_REDIRECTED != 0;
-    Some(Flow { source: source(original)?, destination: source(reply)?, port, redirected })
+    let masqueraded = status & STATUS_MASQUERADED != 0;
+    let (source, destination) = (source(original)?, source(reply)?);
+    Some(Flow { source, destination, port, redirected, masqueraded })
 }
 
 /// Deletes exactly this connection, not a later one of the same addresses.

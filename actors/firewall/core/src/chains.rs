@@ -23,7 +23,7 @@ const SOURCE_NAT: i32 = 100;
 const PROBE_PORT: u16 = 7001;
 
 /// Where clouds tell a machine about itself.
-const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+pub(crate) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// Why packets are dropped; each has a counter.
 pub(crate) const REASONS: [&str; 11] = [

@@ -4,13 +4,16 @@
 //! path is revoked, its connections have to be forgotten too; and when the filter was not there
 //! for a moment, so must all that could only begin then.
 
+use crate::chains::METADATA;
 use crate::policy::Policy;
 use crate::prefix::Prefix;
 use crate::ruleset::{Element, Ruleset};
 use crate::sets;
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+
+/// Where names are answered.
+const DNS_PORT: u16 = 53;
 
 /// Connections that have to be forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +27,8 @@ pub enum FlowFilter {
         /// To this port alone.
         port: Option<u16>,
     },
-    /// Those inside the pool that no scope allows.
-    CrossScope {
-        /// The pool.
-        pool: Prefix,
-        /// The nodes' own addresses, which are not filtered by scope.
-        mesh: Prefix,
-        /// Lengths of the blocks below.
-        lengths: BTreeSet<u8>,
-        /// Source and destination blocks that may talk.
-        allowed: Arc<BTreeSet<(Prefix, Prefix)>>,
-    },
+    /// Those that could not begin under this policy.
+    Unlawful(Arc<Policy>),
 }
 
 /// One connection as the kernel tracks it.
@@ -48,6 +42,8 @@ pub struct Flow {
     pub port: Option<u16>,
     /// Whether the destination was replaced on the way.
     pub redirected: bool,
+    /// Whether the source was replaced on the way, as it is for what leaves the pool.
+    pub masqueraded: bool,
 }
 
 impl FlowFilter {
@@ -59,17 +55,44 @@ impl FlowFilter {
                     && destination.contains(flow.destination)
                     && port.is_none_or(|port| flow.port == Some(port))
             }
-            FlowFilter::CrossScope { pool, mesh, lengths, allowed } => {
-                let inside = pool.contains(flow.source) && pool.contains(flow.destination);
-                let of_node = mesh.contains(flow.source) || mesh.contains(flow.destination);
-                let may = |len: &u8| {
-                    let block = |address| Prefix::new(address, *len);
-                    allowed.contains(&(block(flow.source), block(flow.destination)))
-                };
-                inside && !of_node && !flow.redirected && !lengths.iter().any(may)
-            }
+            FlowFilter::Unlawful(policy) => !is_lawful(policy, flow),
         }
     }
+}
+
+/// Whether the filter would let a connection begin. Where this says no to one that it would let
+/// begin, the connection has kept its addresses, and its next packet begins it again.
+fn is_lawful(policy: &Policy, flow: &Flow) -> bool {
+    let Flow { source, destination, port, .. } = *flow;
+    let (from_pool, to_pool) = (policy.pool.contains(source), policy.pool.contains(destination));
+    if flow.redirected || !from_pool && !to_pool || policy.mesh.contains(source) {
+        return true;
+    }
+    if !to_pool {
+        return flow.masqueraded && may_leave(policy, flow);
+    }
+    if !from_pool || policy.mesh.contains(destination) {
+        return false;
+    }
+    if let Some(bridge) = policy.bridges.values().find(|one| one.gateway == destination) {
+        let is_open = |port| port == DNS_PORT || policy.host_ports.contains(&port);
+        return bridge.block.contains(source) && port.is_none_or(is_open);
+    }
+    policy.scopes.iter().any(|scope| {
+        let is_local = |address| scope.local.contains(address);
+        let is_scope = |address| scope.remote.iter().any(|block| block.contains(address));
+        is_local(source) && (is_local(destination) || is_scope(destination))
+            || is_scope(source) && is_local(destination)
+    })
+}
+
+fn may_leave(policy: &Policy, flow: &Flow) -> bool {
+    let to = flow.destination;
+    let is_inside =
+        policy.bridges.values().any(|one| one.internal && one.block.contains(flow.source));
+    let is_control = policy.node_addresses.contains(&to)
+        && flow.port.is_some_and(|port| policy.control_ports.contains(&port));
+    !is_inside && !is_control && !(policy.block_metadata && to == METADATA)
 }
 
 /// What ends when `before` becomes `after`; `policy` is the one behind `after`.
@@ -101,21 +124,6 @@ pub fn ended_flows(before: &Ruleset, after: &Ruleset, policy: &Policy) -> Vec<Fl
         ended.extend(here.iter().copied().map(to_host));
     }
     ended
-}
-
-/// What may have begun while the filter was not what it should be.
-pub(crate) fn cross_scope(policy: &Policy) -> FlowFilter {
-    let mut allowed = BTreeSet::new();
-    for scope in &policy.scopes {
-        allowed.insert((scope.local, scope.local));
-        for remote in &scope.remote {
-            allowed.insert((scope.local, *remote));
-            allowed.insert((*remote, scope.local));
-        }
-    }
-    let lengths = allowed.iter().map(|(block, _): &(Prefix, Prefix)| block.len()).collect();
-    let (pool, mesh) = (policy.pool, policy.mesh);
-    FlowFilter::CrossScope { pool, mesh, lengths, allowed: Arc::new(allowed) }
 }
 
 fn removed(before: &Ruleset, after: &Ruleset, set: &str) -> Vec<Element> {

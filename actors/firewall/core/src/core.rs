@@ -10,7 +10,7 @@
 //! | failed | tries again after 1 s, doubling to 30 s |
 
 use crate::chains::ruleset;
-use crate::conntrack::{cross_scope, ended_flows};
+use crate::conntrack::{FlowFilter, ended_flows};
 use crate::diff::{Change, diff};
 use crate::effect::{Effect, Report};
 use crate::flows::Flows;
@@ -180,7 +180,7 @@ impl FirewallCore {
                 self.flows.add(ended_flows(&before, &target, policy));
             }
             if std::mem::take(&mut self.had_hole) {
-                self.flows.add(vec![cross_scope(policy)]);
+                self.flows.add(vec![FlowFilter::Unlawful(policy.clone())]);
             }
         }
         if is_full {

@@ -1,8 +1,9 @@
 //! Changes from one ruleset to another.
 
 use crate::fixture::{example, ip, policies};
-use jaco_firewall_core::{Change, Ruleset, diff, ended_flows, ruleset};
+use jaco_firewall_core::{Change, FlowFilter, Ruleset, diff, ended_flows, ruleset};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -36,6 +37,7 @@ proptest! {
                     destination: crate::fixture::host(*other, 8),
                     port: Some(1),
                     redirected: false,
+        masqueraded: false,
                 };
                 prop_assert!(!ended.iter().any(|filter| filter.matches(&flow)), "{flow:?}");
             }
@@ -66,6 +68,7 @@ fn a_revoked_host_port_ends_its_connections_to_this_host_alone() {
         destination: ip(destination),
         port: Some(port),
         redirected: false,
+        masqueraded: false,
     };
     let ends = |flow| ended.iter().any(|filter| filter.matches(&flow));
     assert!(ends(flow("10.81.0.5", "10.81.0.1", 9100)));
@@ -83,4 +86,50 @@ fn the_last_scope_of_a_block_length_ends_its_connections() {
     crate::fixture::add_scope(&mut before, "jaco-cccccccccc", here, &[there], false);
     let ended = ended_flows(&ruleset(&before), &ruleset(&after), &after);
     assert_eq!(ended.len(), 3, "{ended:?}");
+}
+
+#[test]
+fn after_a_hole_only_what_may_begin_goes_on() {
+    let filter = FlowFilter::Unlawful(Arc::new(example()));
+    // The first scope is open and has remote blocks, the second is internal and here alone.
+    let (a, remote, b) = ("10.81.0.5", "10.81.0.70", "10.81.0.200");
+    let (node, outside) = ("192.168.7.2", "1.2.3.4");
+    let (mesh, mesh_of_other) = ("10.80.0.1", "10.80.0.2");
+    let none = None;
+    for (source, destination, port, masqueraded, goes_on) in [
+        (a, "10.81.0.6", Some(80), false, true),
+        (a, remote, Some(80), false, true),
+        (remote, a, none, false, true),
+        (a, b, Some(80), false, false),
+        (b, remote, none, false, false),
+        // Gateways: the own one for names, echoes and what the host offers.
+        (a, "10.81.0.1", Some(53), false, true),
+        (a, "10.81.0.1", none, false, true),
+        (a, "10.81.0.1", Some(9100), false, true),
+        (a, "10.81.0.1", Some(7000), false, false),
+        (a, "10.81.0.193", none, false, false),
+        (remote, "10.81.0.1", none, false, false),
+        // Nodes in the mesh are reached by nodes alone.
+        (mesh_of_other, a, Some(80), false, true),
+        (mesh, mesh_of_other, Some(7001), false, true),
+        (a, mesh, none, false, false),
+        (a, mesh_of_other, Some(7000), false, false),
+        // What leaves is masqueraded; what is not has reached this host itself.
+        (a, outside, Some(443), true, true),
+        (a, node, Some(22), true, true),
+        (a, node, Some(7000), true, false),
+        (a, "192.168.7.1", Some(22), false, false),
+        (b, outside, Some(443), true, false),
+        // From outside only what is published comes in.
+        ("192.168.7.77", a, Some(80), false, false),
+        ("192.168.7.77", "10.81.0.1", none, false, false),
+        ("192.168.7.77", node, Some(80), false, true),
+    ] {
+        let (source, destination) = (ip(source), ip(destination));
+        let flow =
+            jaco_firewall_core::Flow { source, destination, port, redirected: false, masqueraded };
+        assert_eq!(!filter.matches(&flow), goes_on, "{flow:?}");
+        let published = jaco_firewall_core::Flow { redirected: true, ..flow };
+        assert!(!filter.matches(&published), "{published:?}");
+    }
 }

@@ -26,7 +26,7 @@ fn a_start_looks_writes_and_tests_itself() {
     let mut world = started(&example());
     assert_eq!(kinds(&mut world), ["read", "write", "read"]);
     assert_eq!(world.reports, [Report::Isolation(Isolation::Available)]);
-    assert!(matches!(world.ended.as_slice(), [FlowFilter::CrossScope { .. }]));
+    assert!(matches!(world.ended.as_slice(), [FlowFilter::Unlawful(_)]));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_flushed_table_is_back_at_once_and_its_hole_is_closed() {
     assert_eq!(world.table, Some(ruleset(&example())));
     assert!(world.core.isolation().is_available());
     assert_eq!(kinds(&mut world), ["read", "write", "read"]);
-    assert!(matches!(world.ended.as_slice(), [FlowFilter::CrossScope { .. }]));
+    assert!(matches!(world.ended.as_slice(), [FlowFilter::Unlawful(_)]));
     let [_, _, Report::Reconciled { difference, by, took, count: 1 }] = world.reports.as_slice()
     else {
         panic!("{:?}", world.reports)
