@@ -74,21 +74,19 @@ fn read_answer(reader: &mut impl io::BufRead) -> io::Result<Answer> {
     Ok(Answer { status, body })
 }
 
-/// Connects and, with a text or over UDP, expects that text back.
+/// Connects and, with a text or over UDP, expects that text back; gives whom it reached.
 pub(crate) fn dial(
     protocol: &str,
     address: &str,
     text: Option<&str>,
     timeout: Duration,
-) -> Result<(), String> {
-    let outcome = match protocol {
+) -> Result<SocketAddr, String> {
+    match protocol {
         "tcp" => dial_tcp(address, text, timeout),
         "udp" => dial_udp(address, text.unwrap_or(DEFAULT_TEXT), timeout),
         _ => return Err(format!("{protocol:?} is neither tcp nor udp")),
-    };
-    let peer = outcome.map_err(|error| format!("{protocol} {address}: {error}"))?;
-    println!("{protocol} {peer} ok");
-    Ok(())
+    }
+    .map_err(|error| format!("{protocol} {address}: {error}"))
 }
 
 fn dial_tcp(address: &str, text: Option<&str>, timeout: Duration) -> Result<SocketAddr, String> {

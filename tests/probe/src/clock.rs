@@ -3,7 +3,7 @@
 //! The product's cores are handed their time; a workload has no such contract, but keeping the
 //! calls here shows at a glance where it waits.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in the past to measure from.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,13 @@ impl Since {
     pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// Milliseconds since 1970: what several processes of one machine share.
+#[expect(clippy::disallowed_methods, reason = "a workload measures real time")]
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Blocks the calling thread; every connection has a thread of its own.

@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::serve::Counters;
+use crate::watch::packet::path_of_payload;
 
 /// The largest UDP datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -41,6 +42,11 @@ pub(crate) fn serve_udp(socket: UdpSocket, counters: Arc<Counters>) -> io::Resul
         loop {
             if let Ok((count, peer)) = socket.recv_from(&mut buffer) {
                 counters.udp_datagrams.fetch_add(1, Ordering::Relaxed);
+                if let Some(path) = path_of_payload(&buffer[..count]) {
+                    let mut watched =
+                        counters.watched.lock().unwrap_or_else(PoisonError::into_inner);
+                    *watched.entry(path).or_insert(0) += 1;
+                }
                 let _lost = socket.send_to(&buffer[..count], peer);
             }
         }

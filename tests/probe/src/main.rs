@@ -20,6 +20,8 @@ mod routes;
 mod serve;
 mod settings;
 mod signals;
+mod trial;
+mod watch;
 mod worker;
 mod ws;
 
@@ -55,7 +57,14 @@ fn run(args: &[&str], settings: &Settings) -> ExitCode {
         ["check", url] => finish(client::check(url, settings.timeout)),
         ["client", "get", url] => finish(client::get(url, settings.timeout)),
         ["client", "dial", protocol, address, text @ ..] if text.len() <= 1 => {
-            finish(client::dial(protocol, address, text.first().copied(), settings.timeout))
+            let dialled = client::dial(protocol, address, text.first().copied(), settings.timeout);
+            finish(dialled.map(|peer| println!("{protocol} {peer} ok")))
+        }
+        ["client", "try", targets @ ..] => finish(trial::run(targets, settings.timeout)),
+        ["watch"] => finish(watch::run(settings.every_ms, None)),
+        ["watch", "beside", pid] => finish(watch::run(settings.every_ms, Some(pid))),
+        ["watch", "names", server, names @ ..] => {
+            finish(watch::names::run(server, settings.every_ms, names))
         }
         ["client", "resolve", name] => finish(client::resolve(name)),
         ["--help" | "-h" | "help"] => {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write as _};
 use std::process;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::thread;
 
@@ -52,6 +53,7 @@ pub(crate) fn answer<R: BufRead>(
         }
         "/ready" => ready(shared),
         "/counters" => reply(200, counters(shared)),
+        "/holes" => reply(200, holes(shared)),
         "/log" if writing => log(request),
         "/exit" if writing => exit(request),
         "/upload" | "/file" | "/health" | "/health/fail" | "/health/ok" | "/log" | "/exit" => {
@@ -167,6 +169,14 @@ fn ready(shared: &Shared) -> Answer {
         return reply(200, "ready\n");
     }
     reply(503, "not ready\n")
+}
+
+fn holes(shared: &Shared) -> String {
+    let watched = shared.counters.watched.lock().unwrap_or_else(PoisonError::into_inner);
+    watched.iter().fold(String::new(), |mut text, (path, count)| {
+        let _infallible = writeln!(text, "{path} {count}");
+        text
+    })
 }
 
 fn counters(shared: &Shared) -> String {

@@ -1,9 +1,10 @@
 //! The server mode: opens every socket, says so in one line, and serves until a signal.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 
 use crate::clock::Since;
 use crate::echo;
@@ -20,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) upload_bytes: AtomicU64,
     pub(crate) tcp_connections: AtomicU64,
     pub(crate) udp_datagrams: AtomicU64,
+    /// Datagrams of a watch by the number of its path.
+    pub(crate) watched: Mutex<BTreeMap<u32, u64>>,
 }
 
 /// What all connections share.
