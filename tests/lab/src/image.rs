@@ -14,7 +14,12 @@ use crate::tar;
 
 /// The archive of an image from scratch whose only file is `/probe`, also its entrypoint.
 pub(crate) fn archive(binary: &[u8], tag: &str) -> Result<Vec<u8>> {
-    let layer = tar::single_file("probe", binary)?;
+    archive_of(&[("probe", binary)], tag)
+}
+
+/// As [`archive`], with these files.
+fn archive_of(files: &[(&str, &[u8])], tag: &str) -> Result<Vec<u8>> {
+    let layer = tar::files(files)?;
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
@@ -46,9 +51,22 @@ impl Lab {
     /// # Errors
     /// When the file cannot be read or an engine refuses the image.
     pub fn import_probe_everywhere(&self, path: &Path, tag: &str) -> Result<()> {
-        let archive = archive(&std::fs::read(path)?, tag)?;
+        self.load_everywhere(&archive(&std::fs::read(path)?, tag)?)
+    }
+
+    /// As [`Lab::import_probe_everywhere`], with these files by path, of which one is `probe`.
+    ///
+    /// # Errors
+    /// When an engine refuses the image.
+    pub fn import_files_everywhere(&self, files: &[(String, Vec<u8>)], tag: &str) -> Result<()> {
+        let files: Vec<(&str, &[u8])> =
+            files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
+        self.load_everywhere(&archive_of(&files, tag)?)
+    }
+
+    fn load_everywhere(&self, archive: &[u8]) -> Result<()> {
         thread::scope(|scope| {
-            let load = |host: &crate::Host| host.engine().load(&archive);
+            let load = |host: &crate::Host| host.engine().load(archive);
             let loads: Vec<_> =
                 self.hosts().iter().map(|host| scope.spawn(move || load(host))).collect();
             loads.into_iter().try_for_each(|load| match load.join() {

@@ -17,6 +17,7 @@ mod registry;
 // What goes wrong in it.
 mod disk;
 mod faults;
+mod reboot;
 
 // How it comes and goes.
 mod engine;

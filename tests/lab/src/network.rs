@@ -67,6 +67,11 @@ pub(crate) fn create_host(lab: &LabPlan, host: &HostPlan) -> Result<()> {
     let inside =
         format!("link set lo up\naddress add {}/24 dev eth0\nlink set eth0 up\n", host.address);
     run_with_input(enter(host, "ip").args(["-batch", "-"]), &inside)?;
+    refuse_name_servers(host)
+}
+
+/// Sets the host's name server rules, also again after all rules were flushed.
+pub(crate) fn refuse_name_servers(host: &HostPlan) -> Result<()> {
     run_with_input(enter(host, "nft").args(["-f", "-"]), NAME_SERVER_RULES)
 }
 

@@ -33,6 +33,12 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     }
 }
 
+/// The process that started this one, or adopted it.
+pub(crate) fn parent(pid: i32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 /// Identity of a namespace: what its file in /proc and its bind mount have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Namespace {

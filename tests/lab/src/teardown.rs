@@ -116,7 +116,7 @@ fn remove_links(lab: &LabPlan) -> Result<()> {
 }
 
 /// Unmounts everything at and below a directory, the latest mount first.
-fn unmount_below(directory: &Path) -> Result<()> {
+pub(crate) fn unmount_below(directory: &Path) -> Result<()> {
     let table = fs::read_to_string("/proc/self/mountinfo").context("mount table")?;
     let mut points: Vec<PathBuf> = mount_points(&table).collect();
     points.reverse();
@@ -148,7 +148,7 @@ fn remove_group(group: &Path) -> Result<()> {
     absent_is_fine(fs::remove_dir(group)).with_context(|| format!("{}", group.display()))
 }
 
-fn remove_directory(directory: &Path) -> Result<()> {
+pub(crate) fn remove_directory(directory: &Path) -> Result<()> {
     absent_is_fine(fs::remove_dir_all(directory))
         .with_context(|| format!("{}", directory.display()))
 }

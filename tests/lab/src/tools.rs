@@ -29,7 +29,8 @@ const PROGRAMS: [(&str, &str); 13] = [
 
 /// What only tests call. The registry's package starts a service where systemd runs, which a demo
 /// has no business to do.
-const TEST_PROGRAMS: [(&str, &str); 1] = [("docker-registry", "docker-registry")];
+const TEST_PROGRAMS: [(&str, &str); 3] =
+    [("dig", "bind9-dnsutils"), ("docker-registry", "docker-registry"), ("musl-gcc", "musl-tools")];
 
 /// Where the kernel says whether AppArmor confines programs; dockerd then loads a profile for its
 /// containers, and without the loader none of them starts.
