@@ -286,6 +286,12 @@ impl Cluster {
         })
     }
 
+    /// The test workload's binary on this machine.
+    #[must_use]
+    pub fn probe(&self) -> &Path {
+        self.nodes[0].probe()
+    }
+
     /// Where the daemons answer.
     #[must_use]
     pub fn sockets(&self) -> Vec<PathBuf> {

@@ -5,10 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod asking;
 mod cluster;
 mod container;
+pub mod gate;
+pub mod ground;
+pub mod holes;
 mod http;
 mod load;
+pub mod matrix;
 mod node;
 mod pause;
 mod random;
@@ -18,6 +23,7 @@ mod shape;
 mod siege;
 mod stack;
 mod storm;
+pub mod ways;
 mod writers;
 
 pub use cluster::{
@@ -26,7 +32,7 @@ pub use cluster::{
 pub use container::Container;
 pub use load::{Client, Watch};
 pub use node::{Caller, IMAGE, Node, row_of};
-pub use pause::pause;
+pub use pause::{pause, unix_ms};
 pub use random::Random;
 pub use run::Run;
 pub use shape::{has_keys, list, only};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ const QUIET_TRIES: usize = 10;
 
 /// Lines of the daemon's log that a failure shows.
 const LOG_LINES: usize = 60;
+
+/// As [`LOG_LINES`], of the mesh helper's.
+const HELPER_LINES: usize = 20;
 
 /// A daemon on a host of its own; a member of a cluster, or not yet.
 #[derive(Debug)]
@@ -156,6 +159,11 @@ impl Node {
         let path = self.daemon_dir().join("node/id");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The test workload's binary on this machine.
+    pub(crate) fn probe(&self) -> &Path {
+        &self.programs.probe
     }
 
     /// The daemon, to be killed and started again.
@@ -354,13 +362,17 @@ impl Node {
         Run::of(&mut self.host().docker([&["exec", container, "/probe"], args].concat()))
     }
 
-    /// The end of the daemon's log.
+    /// The ends of the logs of the daemon and of its mesh helper.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.daemon.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
-        format!("the log of {} ended with:\n{}\n", self.name(), tail.join("\n"))
+        let tail = |path: &Path, count: usize| {
+            let log = fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            lines[lines.len().saturating_sub(count)..].join("\n")
+        };
+        let (daemon, helper) = (self.daemon.log(), self.daemon.data_dir().join("mesh/helper.log"));
+        let (daemon, helper) = (tail(&daemon, LOG_LINES), tail(&helper, HELPER_LINES));
+        format!("the log of {0} ended with:\n{daemon}\nthat of its mesh:\n{helper}\n", self.name())
     }
 }
 
