@@ -269,12 +269,8 @@ impl Verdict {
         )
     }
 
-    /// # Errors
-    /// When something arrived where it must not, or the watch was too slow to see it.
-    pub fn has_no_hole(&self) -> Result<()> {
-        self.has_holes_below(0)
-    }
-
+    /// Nothing arrived where it must not, on no way for longer than this; zero for not at all.
+    ///
     /// # Errors
     /// When something arrived where it must not over a longer time, or the watch was too slow.
     pub fn has_holes_below(&self, limit_ms: u64) -> Result<()> {
