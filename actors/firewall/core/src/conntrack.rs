@@ -92,7 +92,7 @@ fn may_leave(policy: &Policy, flow: &Flow) -> bool {
         policy.bridges.values().any(|one| one.internal && one.block.contains(flow.source));
     let is_control = policy.node_addresses.contains(&to)
         && flow.port.is_some_and(|port| policy.control_ports.contains(&port));
-    !is_inside && !is_control && !(policy.block_metadata && to == METADATA)
+    !(is_inside || is_control || policy.block_metadata && to == METADATA)
 }
 
 /// What ends when `before` becomes `after`; `policy` is the one behind `after`.
