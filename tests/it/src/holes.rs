@@ -127,7 +127,8 @@ impl Watch {
             writeln!(watcher.orders, "path {id} {kind} {source} {target} {port} {every}")?;
         }
         for watcher in &mut watchers {
-            watcher.line().and_then(|line| Ok(ensure!(line == "ready", "{line}")))?;
+            let line = watcher.line()?;
+            ensure!(line == "ready", "{}: {line}", watcher.name);
         }
         watchers.iter_mut().try_for_each(|watcher| writeln!(watcher.orders, "go"))?;
         let began = unix_ms();

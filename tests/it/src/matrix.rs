@@ -173,6 +173,17 @@ impl<'c> Matrix<'c> {
         Ok(verdict)
     }
 
+    /// Nothing breaks for a while.
+    ///
+    /// # Errors
+    /// As [`Matrix::under_watch`].
+    pub fn rest(&mut self, time: Duration) -> Result<Verdict> {
+        self.under_watch("nothing", 0, |_| {
+            crate::pause::pause(time);
+            Ok(())
+        })
+    }
+
     /// All that was seen.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -64,7 +64,7 @@ fn each_network_is_a_world_of_its_own() -> Result<()> {
 
 fn all(m: &mut Matrix<'_>) -> Result<()> {
     m.settle()?;
-    m.under_watch("nothing", 0, |_| Ok(pause(Duration::from_secs(2))))?;
+    m.rest(Duration::from_secs(2))?;
     m.under_watch("engine restarted", 0, |m| {
         let host = m.cluster.node(1).host();
         host.stop_engine()?;

@@ -62,7 +62,7 @@ pub(crate) fn run(every_ms: u64, beside: Option<&str>) -> Result<(), String> {
         let process = PathBuf::from("/proc").join(pid);
         let (tally, sender) = (Arc::clone(&tally), Arc::clone(&sender));
         let wait = move || {
-            while process.exists() {
+            while process.try_exists().unwrap_or(false) {
                 clock::sleep_ms(LOOK_MS);
             }
             let reported = report(&tally, &sender, 0);
