@@ -52,15 +52,21 @@ pub(super) struct Tunnels {
     // Programs end before their hosts do.
     _programs: Vec<Running>,
     pub(super) hosts: [Space; 2],
-    _directory: Directory,
+    leftovers: Leftovers,
 }
 
-/// A directory that goes when dropped.
-struct Directory(PathBuf);
+/// A directory, and sockets of wireguard-go elsewhere, that go when dropped.
+struct Leftovers {
+    directory: PathBuf,
+    sockets: Vec<PathBuf>,
+}
 
-impl Drop for Directory {
+impl Drop for Leftovers {
     fn drop(&mut self) {
-        let _removed = fs::remove_dir_all(&self.0);
+        let _removed = fs::remove_dir_all(&self.directory);
+        for socket in &self.sockets {
+            let _removed = fs::remove_file(socket);
+        }
     }
 }
 
@@ -86,11 +92,12 @@ impl Tunnels {
         }
         // Sockets have short names only.
         let name = format!("jaco-bench-{}", std::process::id());
-        let directory = Directory(std::env::temp_dir().join(name));
-        let keys = [1, 2].map(|number| keys(&wg, &directory.0.join(number.to_string())));
+        let directory = std::env::temp_dir().join(name);
+        let leftovers = Leftovers { directory, sockets: Vec::new() };
+        let keys = [1, 2].map(|number| keys(&wg, &leftovers.directory.join(number.to_string())));
         let [one, two] = keys;
         let keys = [one?, two?];
-        let mut tunnels = Tunnels { _programs: Vec::new(), hosts, _directory: directory };
+        let mut tunnels = Tunnels { _programs: Vec::new(), hosts, leftovers };
         for (at, number) in [(0, 1), (1, 2)] {
             let (own, other) = (&keys[at], &keys[1 - at]);
             tunnels.open_ours(&jaco, at, number, own, other)?;
@@ -132,6 +139,8 @@ impl Tunnels {
     ) -> Result<()> {
         // The name is also that of its socket, which all namespaces share.
         let interface = format!("wgbench{}-{n}", std::process::id() % 100_000);
+        let socket = Path::new("/var/run/wireguard").join(format!("{interface}.sock"));
+        self.leftovers.sockets.push(socket);
         let mut command = go.command();
         command.arg("--foreground").arg(&interface).env("LOG_LEVEL", "error");
         command.stdout(Stdio::null()).stderr(fs::File::create(own.directory.join("go.log"))?);
