@@ -15,7 +15,7 @@ use crate::report::report;
 use crate::run::run;
 
 /// What a host runs: its engine, and what tests and the daemon call.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "bash",
     "coreutils",
     "dash",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 10] = [
     "hostname",
     "iproute2",
     "iptables",
+    "mount",
     "nftables",
     "util-linux",
 ];
