@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::reach::{Spot, TCP_PORT, UDP_PORT, check_matrix, spots};
+use jaco_it::ground::{Ground, Spot};
+use jaco_it::reach::{TCP_PORT, UDP_PORT, check_matrix};
 use jaco_it::{Cluster, Container, Run, Stack, Watch, probe, row_of, with_engines};
 use jaco_lab::{EngineRelease, until};
 use serde_json::{Value, json};
@@ -56,24 +57,30 @@ fn one_network(c: &mut Cluster) -> Result<()> {
     for name in DEPLOYMENTS {
         c.node(0).ok(&["apply", &stack(name)?.path()])?;
     }
-    let all = spots(c, &DEPLOYMENTS)?;
-    ensure!(all.len() == 6, "{all:#?}");
+    let all = ground(c)?;
+    ensure!(all.spots.len() == 6, "{all:#?}");
     settles(c, &all).context("at first")?;
-    names_lead_to_every_engine(c, &all)?;
+    names_lead_to_every_engine(c, &all.spots)?;
     ports_are_published_and_none_is_none(c)?;
     files_and_volumes_are_there(c)?;
     the_filter_comes_back(c, &all)?;
     daemons_that_die_cut_nothing(c, &all)?;
     every_engine_may_restart(c)?;
     a_rollout_is_not_noticed(c)?;
-    settles(c, &spots(c, &DEPLOYMENTS)?).context("after a rollout")
+    settles(c, &ground(c)?).context("after a rollout")
+}
+
+/// Who is where.
+fn ground(c: &Cluster) -> Result<Ground> {
+    let members: Vec<usize> = (0..c.nodes().len()).collect();
+    Ground::survey(c, &members, &DEPLOYMENTS)
 }
 
 /// Waits until what is allowed works, and checks that nothing else does.
-fn settles(c: &Cluster, all: &[Spot]) -> Result<()> {
+fn settles(c: &Cluster, all: &Ground) -> Result<()> {
     let mut last = Ok(());
     until("the matrix to hold", REPAIR, || {
-        last = check_matrix(c, all);
+        last = check_matrix(c, all).map(drop);
         Ok(last.is_ok().then_some(()))
     })
     .with_context(|| format!("{last:?}"))
@@ -82,7 +89,7 @@ fn settles(c: &Cluster, all: &[Spot]) -> Result<()> {
 fn names_lead_to_every_engine(c: &Cluster, all: &[Spot]) -> Result<()> {
     for from in all {
         let own: BTreeSet<Ipv4Addr> =
-            all.iter().filter(|to| to.scope == from.scope).map(|to| to.address).collect();
+            all.iter().filter(|to| to.may_reach(from)).map(Spot::address).collect();
         let found = c.node(from.node).exec(&from.id, &["client", "resolve", "web"])?;
         let found: BTreeSet<Ipv4Addr> =
             found.exits(0)?.stdout.lines().filter_map(|line| line.trim().parse().ok()).collect();
@@ -167,7 +174,7 @@ fn post(c: &Cluster, node: usize, one: &Container, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn the_filter_comes_back(c: &Cluster, all: &[Spot]) -> Result<()> {
+fn the_filter_comes_back(c: &Cluster, all: &Ground) -> Result<()> {
     for node in c.nodes() {
         Run::of(node.host().command("nft").args(["flush", "ruleset"]))?.exits(0)?;
     }
@@ -181,17 +188,17 @@ fn the_filter_comes_back(c: &Cluster, all: &[Spot]) -> Result<()> {
     settles(c, all).context("after a flush")
 }
 
-fn daemons_that_die_cut_nothing(c: &mut Cluster, all: &[Spot]) -> Result<()> {
+fn daemons_that_die_cut_nothing(c: &mut Cluster, all: &Ground) -> Result<()> {
     let nodes: Vec<usize> = (0..c.nodes().len()).collect();
     for node in &nodes {
         c.node_mut(*node).daemon().kill()?;
     }
-    for from in all {
-        for to in all.iter().filter(|to| to.id != from.id) {
-            let address = format!("{}:{TCP_PORT}", to.address);
+    for from in &all.spots {
+        for to in all.spots.iter().filter(|to| to.id != from.id) {
+            let address = format!("{}:{TCP_PORT}", to.address());
             let dialled =
                 c.node(from.node).exec(&from.id, &["client", "dial", "tcp", &address, "hello"])?;
-            let (is_allowed, works) = (from.scope == to.scope, dialled.code == Some(0));
+            let (is_allowed, works) = (from.may_reach(to), dialled.code == Some(0));
             ensure!(is_allowed == works, "without daemons: {from:?} to {to:?}: {dialled:?}");
         }
     }
@@ -208,7 +215,7 @@ fn every_engine_may_restart(c: &Cluster) -> Result<()> {
         node.host().start_engine()?;
     }
     all_are_ready(c, &DEPLOYMENTS, 6)?;
-    settles(c, &spots(c, &DEPLOYMENTS)?).context("after new engines")
+    settles(c, &ground(c)?).context("after new engines")
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn engines_of_every_release_may_be_killed() -> Result<()> {
             node.host().start_engine()?;
         }
         all_are_ready(c, &DEPLOYMENTS, 6)?;
-        settles(c, &spots(c, &DEPLOYMENTS)?)
+        settles(c, &ground(c)?)
     })
 }
 
@@ -270,12 +277,12 @@ fn an_upgraded_engine_gets_networks_with_its_options() -> Result<()> {
         for name in DEPLOYMENTS {
             c.node(0).ok(&["apply", &stack(name)?.path()])?;
         }
-        settles(c, &spots(c, &DEPLOYMENTS)?)?;
+        settles(c, &ground(c)?)?;
         for (node, release) in [(0, V26), (1, V28), (0, V28)] {
             let before = revisions(c, node)?;
             c.node(node).host().replace_engine(release)?;
             all_are_ready(c, &DEPLOYMENTS, 6)?;
-            settles(c, &spots(c, &DEPLOYMENTS)?).with_context(|| format!("on {release}"))?;
+            settles(c, &ground(c)?).with_context(|| format!("on {release}"))?;
             let after = revisions(c, node)?;
             ensure!(before.len() == 2 && after.len() == 2, "{before:?}, then {after:?}");
             let changed = before.iter().zip(&after).filter(|(old, new)| old != new).count();
@@ -301,7 +308,7 @@ fn an_engine_is_upgraded_under_containers_that_run() -> Result<()> {
             let stack = Stack::new(name, json!({ "services": { "web": web } }))?;
             c.node(0).ok(&["apply", &stack.path()])?;
         }
-        let all = spots(c, &DEPLOYMENTS)?;
+        let all = ground(c)?;
         settles(c, &all)?;
         let before = revisions(c, 0)?;
         host.replace_engine(V28)?;
@@ -311,16 +318,16 @@ fn an_engine_is_upgraded_under_containers_that_run() -> Result<()> {
             Ok(version.is_some_and(|version| version.starts_with("28.")).then_some(()))
         })?;
         settles(c, &all).context("with networks of the old engine")?;
-        ensure!(spots(c, &DEPLOYMENTS)? == all, "containers were replaced");
+        ensure!(ground(c)?.spots == all.spots, "containers were replaced");
         ensure!(revisions(c, 0)? == before, "networks were replaced under their containers");
         // Nobody runs in them any more.
-        for one in all.iter().filter(|one| one.node == 0) {
+        for one in all.spots.iter().filter(|one| one.node == 0) {
             c.node(0).engine().post(&format!("/containers/{}/kill", one.id), &Value::Null)?;
         }
         all_are_ready(c, &DEPLOYMENTS, 4)?;
         let after = revisions(c, 0)?;
         ensure!(before.iter().zip(&after).all(|(old, new)| old != new), "{before:?}, {after:?}");
-        settles(c, &spots(c, &DEPLOYMENTS)?).context("with networks of the new engine")
+        settles(c, &ground(c)?).context("with networks of the new engine")
     })
 }
 

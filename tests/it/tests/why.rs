@@ -5,7 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::reach::{Spot, TCP_PORT, spots};
+use jaco_it::ground::{Spot, spots};
+use jaco_it::reach::TCP_PORT;
 use jaco_it::{Cluster, Run, Stack, probe, with_cluster};
 use jaco_lab::until;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn a_way_and_a_name_are_explained_as_they_are() -> Result<()> {
         c.node(0).ok(&["apply", &stack("beta", 1)?.path()])?;
         let all = spots(c, &["alpha", "beta"])?;
         let find = |scope: &str, node: Option<usize>| {
-            let is = |spot: &&Spot| spot.scope == scope && node.is_none_or(|n| n == spot.node);
+            let is = |spot: &&Spot| spot.deployment == scope && node.is_none_or(|n| n == spot.node);
             all.iter().find(is).cloned().with_context(|| format!("{scope} {node:?}: {all:#?}"))
         };
         let (near, far, stranger) =
@@ -64,7 +65,7 @@ fn broken(view: &Value) -> Option<&Value> {
 }
 
 fn dials(c: &Cluster, from: &Spot, to: &Spot) -> Result<bool> {
-    let address = format!("{}:{TCP_PORT}", to.address);
+    let address = format!("{}:{TCP_PORT}", to.address());
     let run = c.node(from.node).exec(&from.id, &["client", "dial", "tcp", &address, "hello"])?;
     Ok(run.code == Some(0))
 }
@@ -84,7 +85,7 @@ fn what_is_allowed_is_open(c: &Cluster, from: &Spot, to: &Spot) -> Result<()> {
         ensure!(link(&view, step)?["source"] == c.node(node).name(), "{view:#}");
     }
     let addresses = link(&view, "addresses")?["detail"].to_string();
-    ensure!(addresses.contains(&to.address.to_string()), "{addresses}");
+    ensure!(addresses.contains(&to.address().to_string()), "{addresses}");
     ensure!(dials(c, from, to)?, "said to be open, and is not");
     // The other member says the same.
     let other = c.node(1).ok(&["why", "path", &from.replica, &target])?;
@@ -96,7 +97,7 @@ fn a_name_is_what_the_responder_says(c: &Cluster, from: &Spot, to: &Spot) -> Res
     let view = well(c, &["why", "name", "web", "--from", &from.replica])?;
     let said = link(&view, "answer")?["detail"].to_string();
     let found = c.node(from.node).exec(&from.id, &["client", "resolve", "web"])?.exits(0)?.stdout;
-    for address in [from.address, to.address].map(|address| address.to_string()) {
+    for address in [from.address(), to.address()].map(|address| address.to_string()) {
         ensure!(said.contains(&address) && found.contains(&address), "{said}\n{found}");
     }
     let wrong = c.node(0).ok(&["why", "name", "wbe", "--from", &from.replica])?;
@@ -201,7 +202,7 @@ fn a_node_that_is_away_is_a_link(c: &mut Cluster, from: &Spot, to: &Spot) -> Res
         last = c.node(0).ok(&name)?;
         let told = link(&last, "replicas")?["detail"].to_string();
         let said = link(&last, "answer")?["detail"].to_string();
-        let is_gone = !said.contains(&to.address.to_string());
+        let is_gone = !said.contains(&to.address().to_string());
         Ok((told.contains("taken for dead") && is_gone).then_some(()))
     })
     .with_context(|| format!("{last:#}"))?;

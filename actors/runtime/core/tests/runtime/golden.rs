@@ -103,10 +103,9 @@ impl Script {
                 world.settings.has_dns = words.contains(&"dns");
                 world.restart_core();
             }
-            ("isolation", ["ok"]) => world.tell(Input::Isolation(Ok(()))),
-            ("isolation", ["broken"]) => {
+            ("isolation", [word]) => {
                 let fault = Fault::new(ErrorCode::IsolationUnavailable, "no nf_tables");
-                world.tell(Input::Isolation(Err(fault)));
+                world.tell(Input::Isolation((*word == "ok").then_some(()).ok_or(fault)));
             }
             ("release", []) => {
                 let (scope, block) =
