@@ -166,12 +166,10 @@ impl Ground {
         Ok(Ground { internal, ..Ground::survey(c, &members, &deployments)? })
     }
 
-    /// Whether a container has a way out of the cluster; `None` for one that is in a closed network
-    /// and in an open one, of which the engine chooses the way.
+    /// Whether a container has a way out of the cluster: one open network is enough.
     #[must_use]
-    pub fn has_way_out(&self, spot: &Spot) -> Option<bool> {
-        let closed = spot.addresses.keys().filter(|scope| self.internal.contains(*scope)).count();
-        if closed == 0 { Some(true) } else { (closed == spot.addresses.len()).then_some(false) }
+    pub fn has_way_out(&self, spot: &Spot) -> bool {
+        spot.addresses.keys().any(|scope| !self.internal.contains(scope))
     }
 }
 

@@ -106,10 +106,8 @@ fn trials_of(from: &Spot, ground: &Ground) -> Vec<Trial> {
     for place in &ground.places {
         let (mesh, underlay) = (place.mesh, place.underlay);
         add(format!("icmp:{mesh}"), &format!("{} in the mesh", place.name), false);
-        let is_out = ground.has_way_out(from).map(|is_out| is_out && place.node != from.node);
-        if let Some(is_out) = is_out {
-            add(format!("icmp:{underlay}"), &format!("{} outside", place.name), is_out);
-        }
+        let is_out = ground.has_way_out(from) && place.node != from.node;
+        add(format!("icmp:{underlay}"), &format!("{} outside", place.name), is_out);
         for port in CONTROL_PORTS {
             for address in [mesh, underlay] {
                 let what = format!("a port of {}", place.name);

@@ -69,6 +69,8 @@ fn pre(policy: &Policy, lengths: &[u8]) -> Vec<Rule> {
         let parts = [Part::InName, Part::Block(Source, len)];
         rules.push(Builder::ipv4().bridge(In).listed(&parts, &sets::bridge_src(len)).accept());
     }
+    let stray = [Part::InName, Part::Address(Source)];
+    rules.push(Builder::ipv4().bridge(In).listed(&stray, sets::STRAYS).accept());
     let (pool, mesh) = (policy.pool, policy.mesh);
     let other = || Builder::ipv4().not_ours(In).not_loopback(In);
     rules.extend([
@@ -99,13 +101,18 @@ fn forward(policy: &Policy, lengths: &[u8]) -> Vec<Rule> {
         let parts = [Part::Block(Source, len), Part::Block(Destination, len)];
         rules.push(Builder::ipv4().listed(&parts, &sets::allow(len)).accept());
     }
+    for &len in lengths {
+        let parts = [Part::Address(Source), Part::Block(Destination, len)];
+        rules.push(Builder::ipv4().listed(&parts, &sets::detours(len)).accept());
+    }
     rules.push(Builder::ipv4().mesh(In).bridge(Out).within(Source, mesh).accept());
     // Only maps of this host replace destinations, and they name what is published.
     rules.push(Builder::ipv4().bridge(Out).redirected().accept());
     rules.push(inside().drop("cross_scope"));
     for &len in lengths {
         let parts = [Part::Block(Source, len)];
-        rules.push(leaving().listed(&parts, &sets::no_egress(len)).drop("internal"));
+        let closed = leaving().listed(&parts, &sets::no_egress(len));
+        rules.push(closed.unlisted(&[Part::Address(Source)], sets::OPEN).drop("internal"));
     }
     for protocol in [TCP, UDP] {
         let node = leaving().listed(&[Part::Address(Destination)], sets::NODE_ADDR);

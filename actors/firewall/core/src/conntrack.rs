@@ -78,6 +78,10 @@ fn is_lawful(policy: &Policy, flow: &Flow) -> bool {
         let is_open = |port| port == DNS_PORT || policy.host_ports.contains(&port);
         return bridge.block.contains(source) && port.is_none_or(is_open);
     }
+    let is_detour = |(from, to): &(Ipv4Addr, Prefix)| *from == source && to.contains(destination);
+    if policy.detours.iter().any(is_detour) {
+        return true;
+    }
     policy.scopes.iter().any(|scope| {
         let is_local = |address| scope.local.contains(address);
         let is_scope = |address| scope.remote.iter().any(|block| block.contains(address));
@@ -89,7 +93,8 @@ fn is_lawful(policy: &Policy, flow: &Flow) -> bool {
 fn may_leave(policy: &Policy, flow: &Flow) -> bool {
     let to = flow.destination;
     let is_inside =
-        policy.bridges.values().any(|one| one.internal && one.block.contains(flow.source));
+        policy.bridges.values().any(|one| one.internal && one.block.contains(flow.source))
+            && !policy.open.contains(&flow.source);
     let is_control = policy.node_addresses.contains(&to)
         && flow.port.is_some_and(|port| policy.control_ports.contains(&port));
     !(is_inside || is_control || policy.block_metadata && to == METADATA)
@@ -105,6 +110,15 @@ pub fn ended_flows(before: &Ruleset, after: &Ruleset, policy: &Policy) -> Vec<Fl
         for element in removed(before, after, name) {
             if let Some((source, destination)) = addresses(&element) {
                 ended.push(between(Prefix::new(source, len), Prefix::new(destination, len), None));
+            }
+        }
+    }
+    let lengths = before.sets.keys().filter_map(|name| Some((name, sets::detours_len(name)?)));
+    for (name, len) in lengths {
+        for element in removed(before, after, name) {
+            if let Some((source, destination)) = addresses(&element) {
+                let (source, destination) = (Prefix::host(source), Prefix::new(destination, len));
+                ended.push(between(source, destination, None));
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::policy::{Bridge, Policy, ScopeBlocks};
 use crate::prefix::Prefix;
 use crate::settings::Options;
 use jaco_model::NodeId;
-use jaco_model::entity::Node;
+use jaco_model::entity::{Instance, InstanceState, Node, Scope};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -26,8 +26,12 @@ pub(crate) fn policy(state: &State, me: &NodeId, options: &Options) -> Option<Po
         let remote = elsewhere.map(|(_, block)| Prefix::from(block.net)).collect();
         scopes.insert(ScopeBlocks { local, remote });
     }
+    let Junctions { strays, detours, open } = junctions(state, me);
     Some(Policy {
         block_lengths,
+        strays,
+        detours,
+        open,
         bridges,
         scopes,
         node_addresses: state.nodes.values().flat_map(|node| addresses(node)).collect(),
@@ -36,6 +40,56 @@ pub(crate) fn policy(state: &State, me: &NodeId, options: &Options) -> Option<Po
         block_metadata: options.block_metadata,
         ..Policy::closed(plan.pool.into(), plan.mesh_range().into())
     })
+}
+
+/// What containers in several networks need.
+#[derive(Debug, Default)]
+struct Junctions {
+    strays: BTreeSet<(String, Ipv4Addr)>,
+    detours: BTreeSet<(Ipv4Addr, Prefix)>,
+    open: BTreeSet<Ipv4Addr>,
+}
+
+/// Both ends of a way let a detour pass: the node of the container, and that of the block.
+fn junctions(state: &State, me: &NodeId) -> Junctions {
+    let mut found = Junctions::default();
+    let several = state.instances.values().filter(|one| one.status.addresses.len() > 1);
+    for instance in several.filter(|one| runs(one.status.state)) {
+        let seats = seats(state, instance);
+        for (scope, address) in &seats {
+            for other in seats.keys().filter(|other| *other != scope) {
+                let is_local = instance.node == *me;
+                let blocks = state.blocks_of(other).filter(|(node, _)| match is_local {
+                    true => *node != me,
+                    false => *node == me,
+                });
+                found.detours.extend(blocks.map(|(_, block)| (*address, block.net.into())));
+                let Some(record) = state.scope(other).filter(|_| is_local) else { continue };
+                found.strays.insert((record.bridge.clone(), *address));
+                let is_closed = state.scope(scope).is_some_and(|own| own.internal);
+                if is_closed && !record.internal {
+                    found.open.insert(*address);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The addresses of a container by scope.
+fn seats(state: &State, instance: &Instance) -> BTreeMap<Scope, Ipv4Addr> {
+    let record = state.revision(&instance.deployment, instance.revision);
+    let Some(record) = record else { return BTreeMap::new() };
+    let addresses = instance.status.addresses.iter();
+    let seat =
+        |(key, text): (&String, &String)| Some((record.spec.scope_of(key), text.parse().ok()?));
+    addresses.filter_map(seat).collect()
+}
+
+/// Whether a container's process runs in a state.
+fn runs(state: InstanceState) -> bool {
+    use InstanceState::{Degraded, Draining, Running, Starting, Updating};
+    matches!(state, Starting | Running | Degraded | Updating | Draining)
 }
 
 /// The addresses that a member tells others; names are not resolved.

@@ -18,6 +18,15 @@ pub struct Policy {
     pub bridges: BTreeMap<String, Bridge>,
     /// The scopes that have a block on this node.
     pub scopes: BTreeSet<ScopeBlocks>,
+    /// Addresses of this node's containers in several networks, with the bridges of their other
+    /// networks: a container has one default route, so it may answer in one network through another.
+    pub strays: BTreeSet<(String, Ipv4Addr)>,
+    /// Addresses of containers in several networks, with the blocks of their other networks on other
+    /// nodes: what such a container opens by its default route has the address of that network.
+    pub detours: BTreeSet<(Ipv4Addr, Prefix)>,
+    /// Addresses in blocks without a way out of this node's containers that have one through another
+    /// of their networks.
+    pub open: BTreeSet<Ipv4Addr>,
     /// Containers that reach nothing and are reached by nothing.
     pub fence: BTreeSet<Ipv4Addr>,
     /// Addresses of all members outside the pool.
@@ -64,6 +73,9 @@ impl Policy {
             block_lengths: BTreeSet::new(),
             bridges: BTreeMap::new(),
             scopes: BTreeSet::new(),
+            strays: BTreeSet::new(),
+            detours: BTreeSet::new(),
+            open: BTreeSet::new(),
             fence: BTreeSet::new(),
             node_addresses: BTreeSet::new(),
             published_tcp: BTreeSet::new(),
@@ -83,6 +95,7 @@ impl Policy {
             remote.chain([scope.local.len()]).collect::<Vec<u8>>()
         };
         lengths.extend(self.scopes.iter().flat_map(of_scope));
+        lengths.extend(self.detours.iter().map(|(_, block)| block.len()));
         lengths.into_iter().rev().collect()
     }
 }

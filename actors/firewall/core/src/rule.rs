@@ -143,7 +143,16 @@ impl Builder {
     }
 
     /// The parts together are an element of the set.
-    pub(crate) fn listed(mut self, parts: &[Part], set: &str) -> Builder {
+    pub(crate) fn listed(self, parts: &[Part], set: &str) -> Builder {
+        self.looked_up(parts, set, false)
+    }
+
+    /// The parts together are no element of the set.
+    pub(crate) fn unlisted(self, parts: &[Part], set: &str) -> Builder {
+        self.looked_up(parts, set, true)
+    }
+
+    fn looked_up(mut self, parts: &[Part], set: &str, inverted: bool) -> Builder {
         let mut slot = 0;
         for part in parts {
             let at = Slot(slot);
@@ -162,7 +171,7 @@ impl Builder {
                 Part::Port => self = self.payload(DESTINATION_PORT, at),
             }
         }
-        self.0.push(Expr::Lookup { set: set.to_owned(), at: FIRST, inverted: false });
+        self.0.push(Expr::Lookup { set: set.to_owned(), at: FIRST, inverted });
         self
     }
 

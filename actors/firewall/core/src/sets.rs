@@ -5,6 +5,8 @@ use crate::ruleset::{Element, Field, Set, at_interface, pair};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const FENCE: &str = "fence";
+pub(crate) const STRAYS: &str = "strays";
+pub(crate) const OPEN: &str = "open";
 pub(crate) const NODE_ADDR: &str = "node_addr";
 pub(crate) const CONTROL_PORTS: &str = "control_ports";
 pub(crate) const BRIDGE_GW: &str = "bridge_gw";
@@ -20,6 +22,17 @@ pub(crate) fn allow(len: u8) -> String {
 /// The length of the blocks in such a set, by its name.
 pub(crate) fn allow_len(name: &str) -> Option<u8> {
     name.strip_prefix("allow_")?.parse().ok()
+}
+
+/// The set of (address of a container in several networks, block of another of them), for blocks of
+/// one length.
+pub(crate) fn detours(len: u8) -> String {
+    format!("detours_{len}")
+}
+
+/// The length of the blocks in such a set, by its name.
+pub(crate) fn detours_len(name: &str) -> Option<u8> {
+    name.strip_prefix("detours_")?.parse().ok()
 }
 
 /// The set of (bridge, its block), for blocks of one length.
@@ -47,15 +60,21 @@ pub(crate) fn fill(policy: &Policy, lengths: &[u8]) -> BTreeMap<String, Set> {
         let closed = of_length.filter(|(_, bridge)| bridge.internal);
         let closed = closed.map(|(_, bridge)| bridge.block.base().octets().to_vec());
         add(&allow(len), &pairs, allowed(&policy.scopes, len));
+        let detour = policy.detours.iter().filter(|(_, block)| block.len() == len);
+        let detour = detour.map(|(address, block)| pair(*address, block.base()));
+        add(&detours(len), &pairs, detour.collect());
         add(&bridge_src(len), &at_bridge, sources.collect());
         add(&no_egress(len), &[Field::Address], closed.collect());
     }
     let gateways = policy.bridges.iter().map(|(name, bridge)| at_interface(name, bridge.gateway));
     add(BRIDGE_GW, &at_bridge, gateways.collect());
+    let strays = policy.strays.iter().map(|(bridge, address)| at_interface(bridge, *address));
+    add(STRAYS, &at_bridge, strays.collect());
     let addresses = |from: &BTreeSet<std::net::Ipv4Addr>| {
         from.iter().map(|address| address.octets().to_vec()).collect()
     };
     add(FENCE, &[Field::Address], addresses(&policy.fence));
+    add(OPEN, &[Field::Address], addresses(&policy.open));
     add(NODE_ADDR, &[Field::Address], addresses(&policy.node_addresses));
     let ports =
         |from: &BTreeSet<u16>| from.iter().map(|port| port.to_be_bytes().to_vec()).collect();

@@ -54,6 +54,12 @@ pub(super) fn host_config(
     set_resources(&mut host, &spec.resources);
     set_security(&mut host, &spec.security);
     set_namespaces(&mut host, plan, &spec.security)?;
+    if plan.endpoints.len() > 1 {
+        // What comes in by one network is answered by the default route, which may be another's; a
+        // strict host passes its own value on to its containers.
+        let loose = ("net.ipv4.conf.all.rp_filter".to_owned(), "2".to_owned());
+        host.sysctls.get_or_insert_default().entry(loose.0).or_insert(loose.1);
+    }
     Ok(host)
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn example() -> Policy {
     policy.block_lengths = [26].into();
     add_scope(&mut policy, "jaco-aaaaaaaaaa", block(0, 26), &[block(1, 26), block(2, 26)], false);
     add_scope(&mut policy, "jaco-bbbbbbbbbb", block(3, 26), &[], true);
+    add_junction(&mut policy, 1, 0, 7);
     policy.fence = [host(block(0, 26), 9)].into();
     policy.node_addresses = [ip("192.168.7.1"), ip("192.168.7.2")].into();
     policy.published_tcp = [80, 443].into();
@@ -65,8 +66,9 @@ pub(crate) fn policies() -> impl Strategy<Value = Policy> {
     let ports = || prop::collection::btree_set(prop::sample::select(vec![53_u16, 80, 9100]), 0..3);
     let fenced = prop::collection::btree_set((0..16_u32, 2..5_u32), 0..2);
     let scopes = prop::collection::vec(scope, 0..6);
-    (scopes, ports(), ports(), ports(), fenced, any::<bool>()).prop_map(
-        |(scopes, published_tcp, published_udp, host_ports, fenced, block_metadata)| {
+    let junctions = prop::collection::vec((0..6_usize, 0..6_usize, 2..4_u32), 0..4);
+    (scopes, junctions, ports(), ports(), ports(), fenced, any::<bool>()).prop_map(
+        |(scopes, junctions, published_tcp, published_udp, host_ports, fenced, block_metadata)| {
             let mut policy = Policy::closed(net("10.80.0.0/12"), net("10.80.0.0/19"));
             policy.block_lengths = [26].into();
             policy.control_ports = [7000, 2375].into();
@@ -80,10 +82,30 @@ pub(crate) fn policies() -> impl Strategy<Value = Policy> {
                 let bridge = format!("jaco-{number:010}");
                 add_scope(&mut policy, &bridge, block(number * 4, len), &remote, internal);
             }
+            for (from, to, number) in junctions {
+                add_junction(&mut policy, from, to, number);
+            }
             policy.fence = fenced.into_iter().map(|(b, h)| host(block(b, 26), h)).collect();
             policy
         },
     )
+}
+
+/// A container of this number in the first network that is also in the second, by their order.
+fn add_junction(policy: &mut Policy, from: usize, to: usize, number: u32) {
+    let bridges = policy.bridges.clone();
+    let (Some((_, own)), Some((name, other))) = (bridges.iter().nth(from), bridges.iter().nth(to))
+    else {
+        return;
+    };
+    let address = host(own.block, number);
+    policy.strays.insert((name.clone(), address));
+    let scope = policy.scopes.iter().find(|scope| scope.local == other.block);
+    let remote = scope.map(|scope| scope.remote.clone()).unwrap_or_default();
+    policy.detours.extend(remote.into_iter().map(|block| (address, block)));
+    if own.internal && !other.internal {
+        policy.open.insert(address);
+    }
 }
 
 /// Every set that a policy's ruleset has is in every other of the same lengths.

@@ -41,7 +41,8 @@ fn is_genuine(policy: &Policy, interface: &str, packet: &Packet) -> bool {
         return true;
     }
     if let Some(bridge) = policy.bridges.get(interface) {
-        return bridge.block.contains(packet.source);
+        let stray = (interface.to_owned(), packet.source);
+        return bridge.block.contains(packet.source) || policy.strays.contains(&stray);
     }
     if interface.starts_with("jaco-") {
         return false;
@@ -104,6 +105,12 @@ fn may_cross(policy: &Policy, packet: &Packet, iif: &str, oif: &str) -> bool {
     {
         return true;
     }
+    let is_detour = |(address, block): &(Ipv4Addr, Prefix)| {
+        *address == packet.source && block.contains(packet.destination)
+    };
+    if policy.detours.iter().any(is_detour) {
+        return true;
+    }
     let to_bridge = oif.starts_with("jaco-");
     if to_bridge && packet.redirected || iif == "wg-jaco" && from == Whose::Node && to_bridge {
         return true;
@@ -112,7 +119,11 @@ fn may_cross(policy: &Policy, packet: &Packet, iif: &str, oif: &str) -> bool {
         return false;
     }
     // Out into the world.
-    let is_closed = policy.bridges.get(iif).is_some_and(|bridge| bridge.internal);
+    let is_closed = policy
+        .bridges
+        .values()
+        .any(|bridge| bridge.internal && bridge.block.contains(packet.source))
+        && !policy.open.contains(&packet.source);
     let is_control = policy.node_addresses.contains(&packet.destination)
         && [6, 17].contains(&packet.protocol)
         && policy.control_ports.contains(&packet.port);

@@ -1,11 +1,12 @@
 //! From the replicated state to the table.
 
-use crate::fixture::{ip, net};
+use crate::fixture::{host, ip, net};
 use crate::world::World;
-use jaco_firewall_core::{Input, Policy, ScopeBlocks};
+use jaco_firewall_core::{Input, Policy, Prefix, ScopeBlocks};
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster, Step};
 use jaco_model::entity::{
-    Block, Documents, ImagePin, Ipam, Node, NodeFacts, NodeStatus, Origin, Scope, Slot,
+    Block, Documents, ImagePin, InstanceState, Ipam, Node, NodeFacts, NodeStatus, Origin, Scope,
+    Slot,
 };
 use jaco_model::spec::{
     ContainerSpec, DeploymentSpec, FailureAction, NetworkAttachment, NetworkSpec, NodeLossAction,
@@ -198,4 +199,59 @@ fn without_an_address_plan_nothing_is_installed() {
     assert_eq!(policy_of(state(vec![init(None)])), None);
     let planned = policy_of(state(vec![init(Some(Ipam::default()))])).unwrap();
     assert!(planned.scopes.is_empty() && planned.block_lengths == [26].into());
+}
+
+/// The only instance runs on a node with these addresses.
+fn run_at(state: &mut State, node: &str, addresses: [(&str, &str); 2]) {
+    let id = state.instances.keys().next().cloned().unwrap();
+    let mut instance = state.instances[&id].as_ref().clone();
+    instance.node = NodeId::from(node);
+    instance.status.state = InstanceState::Running;
+    instance.status.addresses =
+        addresses.map(|(key, address)| (key.to_owned(), address.to_owned())).into();
+    state.instances.insert(id, Arc::new(instance));
+}
+
+#[test]
+fn a_container_in_several_networks_may_use_its_default_route_for_all() {
+    let mut state = state(vec![init(Some(Ipam::default())), wish(), place()]);
+    state.nodes.insert(NodeId::from("n-2"), Arc::new(node("n-2", "192.168.7.2")));
+    let scope = |key: &str| Scope::new(DeploymentName::from("shop"), key);
+    for (key, net) in [("_default", "10.90.0.0/26"), ("back", "10.91.0.0/24")] {
+        let node = NodeId::from("n-2");
+        let net = net.parse().unwrap();
+        let block = Block {
+            scope: scope(key),
+            node: node.clone(),
+            net,
+            since: WallMs(1),
+            idle_since: None,
+        };
+        state.blocks.insert((scope(key), node), Arc::new(block));
+    }
+    let here = |key: &str| state.block(&scope(key), &NodeId::from("n-1")).unwrap().net;
+    let (front, back) = (here("_default"), here("back"));
+    let bridge = |key: &str| state.scope(&scope(key)).unwrap().bridge.clone();
+    let (at_front, at_back) = (bridge("_default"), bridge("back"));
+
+    let (in_front, in_back) = (host(front.into(), 2), host(back.into(), 2));
+    let texts = (in_front.to_string(), in_back.to_string());
+    run_at(&mut state, "n-1", [("_default", &texts.0), ("back", &texts.1)]);
+    let local = policy_of(state.clone()).unwrap();
+    assert_eq!(local.strays, [(at_front, in_back), (at_back, in_front)].into());
+    let detours = [(in_front, net("10.91.0.0/24")), (in_back, net("10.90.0.0/26"))];
+    assert_eq!(local.detours, detours.into());
+    assert_eq!(local.open, [in_back].into(), "the closed one, by way of the other");
+
+    run_at(&mut state, "n-2", [("_default", "10.90.0.2"), ("back", "10.91.0.2")]);
+    let remote = policy_of(state.clone()).unwrap();
+    let detours = [(ip("10.90.0.2"), Prefix::from(back)), (ip("10.91.0.2"), Prefix::from(front))];
+    assert_eq!(remote.detours, detours.into());
+    assert!(remote.strays.is_empty() && remote.open.is_empty(), "they are another node's");
+
+    let id = state.instances.keys().next().cloned().unwrap();
+    let mut ended = state.instances[&id].as_ref().clone();
+    ended.status.state = InstanceState::Stopped;
+    state.instances.insert(id, Arc::new(ended));
+    assert!(policy_of(state).unwrap().detours.is_empty());
 }
