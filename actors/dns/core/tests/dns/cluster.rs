@@ -10,7 +10,7 @@ use jaco_model::entity::{
 use jaco_model::spec::{
     ContainerSpec, DeploymentSpec, FailureAction, NetworkAttachment, NetworkMode, NetworkSpec,
     NodeLossAction, NodeLossPolicy, Placement, PortMode, PortSpec, Protocol, RestartCondition,
-    RestartPolicy, ServiceMode, ServiceSpec, UpdateOrder, UpdatePolicy,
+    RestartPolicy, ServiceMode, ServiceSpec, Sharing, UpdateOrder, UpdatePolicy,
 };
 use jaco_model::{
     ClusterId, DeploymentName, Generation, Identity, InstanceId, Millis, NodeId, NodeName,
@@ -146,7 +146,8 @@ impl Cluster {
         };
         let network = |(key, external): &(&str, Option<&str>)| {
             let external = external.map(str::to_owned);
-            ((*key).to_owned(), NetworkSpec { external, ..NetworkSpec::default() })
+            let shared = Sharing::Everybody;
+            ((*key).to_owned(), NetworkSpec { external, shared, ..NetworkSpec::default() })
         };
         self.command(Command::Apply(Box::new(ApplyDeployment {
             spec: DeploymentSpec {
