@@ -28,6 +28,14 @@ pub struct Spot {
 }
 
 impl Spot {
+    /// Whether a datagram to it is answered from the address it was sent to, whoever asks. A program
+    /// bound to all addresses answers from that of the default route, which is another one's in all
+    /// but one of several networks (ADR 0020).
+    #[must_use]
+    pub fn answers_datagrams_of(&self, other: &Spot) -> bool {
+        self.addresses.len() == 1 || self.node == other.node
+    }
+
     /// Whether it shares a scope with another one.
     #[must_use]
     pub fn may_reach(&self, other: &Spot) -> bool {

@@ -86,14 +86,18 @@ fn trials_of(from: &Spot, ground: &Ground) -> Vec<Trial> {
             let is_allowed = from.addresses.contains_key(scope);
             let what = format!("{} in {scope}", to.replica);
             add(format!("tcp:{address}:{TCP_PORT}"), &what, is_allowed);
-            add(format!("udp:{address}:{UDP_PORT}"), &what, is_allowed);
+            if !is_allowed || to.answers_datagrams_of(from) {
+                add(format!("udp:{address}:{UDP_PORT}"), &what, is_allowed);
+            }
             add(format!("icmp:{address}"), &what, is_allowed);
         }
         let what = format!("{} by name", to.replica);
         let names = [to.replica.clone(), format!("{}.{}.jaco.internal", to.replica, to.deployment)];
         for name in names.into_iter().filter(|_| ground.has_names) {
             add(format!("tcp:{name}:{TCP_PORT}"), &what, from.may_reach(to));
-            add(format!("udp:{name}:{UDP_PORT}"), &what, from.may_reach(to));
+            if !from.may_reach(to) || to.answers_datagrams_of(from) {
+                add(format!("udp:{name}:{UDP_PORT}"), &what, from.may_reach(to));
+            }
             add(format!("icmp:{name}"), &what, from.may_reach(to));
         }
     }

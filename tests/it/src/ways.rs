@@ -41,7 +41,10 @@ pub fn allowed(from: &Spot, ground: &Ground) -> Vec<Way> {
     for to in ground.spots.iter().filter(|to| to.id != from.id) {
         for (scope, target) in &to.addresses {
             let Some(source) = from.addresses.get(scope) else { continue };
-            for (kind, port) in [("udp", UDP_PORT), ("icmp", 0)] {
+            let kinds = [("udp", UDP_PORT), ("icmp", 0)];
+            let answered =
+                |(kind, _): &(&str, u16)| *kind == "icmp" || to.answers_datagrams_of(from);
+            for (kind, port) in kinds.into_iter().filter(answered) {
                 let may_reach = BTreeSet::from([from.replica.clone(), to.replica.clone()]);
                 let way = way(&from.replica, kind, *source, *target, port);
                 all.push(Way { may_reach, is_answered: true, ..way });
