@@ -178,7 +178,7 @@ impl DriverHandle {
         *lock(&self.hands.probes) = None;
         self.hands.tunnel.remove().await?;
         let netlink = links::connect()?;
-        for route in links::routes(&netlink, None).await? {
+        for route in links::our_routes(&links::routes(&netlink).await?, None) {
             links::remove_route(&netlink, route, 0).await?;
         }
         Ok(())
@@ -220,12 +220,13 @@ impl Hands {
         let netlink = links::connect()?;
         let link = links::find(&netlink, &self.interface).await?;
         let index = link.map(|link| link.index);
+        let routes = links::routes(&netlink).await?;
+        let is_ours = |name: &str| name == self.interface || is_ours(name);
         let mut installed = Installed {
-            routes: links::routes(&netlink, index).await?,
+            routes: links::our_routes(&routes, index),
             sysctls: self.sysctls(),
             underlay_mtu: links::underlay_mtu(&netlink, towards, index).await?,
-            in_use: links::in_use(&netlink, &|name| name == self.interface || is_ours(name))
-                .await?,
+            in_use: links::in_use(&netlink, &routes, &is_ours).await?,
             ..Installed::default()
         };
         let (Some(link), Some(figures)) = (link, self.tunnel.figures().await?) else {

@@ -7,7 +7,7 @@ use crate::Error;
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::Ipv4Net;
 use jaco_netmesh_core::{InUse, LAST_METRIC, ROUTE_PROTOCOL, Route};
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
@@ -121,14 +121,17 @@ pub(crate) async fn addresses(handle: &Handle, index: u32) -> Result<BTreeSet<Ip
     let request = handle.address().get().set_link_index_filter(index);
     let found: Vec<_> =
         request.execute().try_collect().await.map_err(Error::netlink("list addresses"))?;
-    let nets = found.iter().filter(|message| message.header.index == index).filter_map(|message| {
-        let local = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
-            _ => None,
-        })?;
-        Ipv4Net::new(local, message.header.prefix_len).ok()
-    });
-    Ok(nets.collect())
+    let here = found.iter().filter(|message| message.header.index == index);
+    Ok(here.filter_map(local_net).collect())
+}
+
+/// An IPv4 address of a host, with the length of its network.
+fn local_net(message: &AddressMessage) -> Option<Ipv4Net> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+        _ => None,
+    })?;
+    Ipv4Net::new(local, message.header.prefix_len).ok()
 }
 
 /// Adds an address as /32.
@@ -146,12 +149,38 @@ pub(crate) async fn remove_address(handle: &Handle, index: u32, net: Ipv4Net) ->
     settled("remove an address", handle.address().del(message).execute().await, &GONE)
 }
 
-/// Our routes: those with our mark in the main table.
-pub(crate) async fn routes(handle: &Handle, tunnel: Option<u32>) -> Result<BTreeSet<Route>, Error> {
+/// All IPv4 routes.
+pub(crate) async fn routes(handle: &Handle) -> Result<Vec<RouteMessage>, Error> {
     let request = handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
-    let found: Vec<RouteMessage> =
-        request.execute().try_collect().await.map_err(Error::netlink("list routes"))?;
-    Ok(found.iter().filter_map(|message| route(message, tunnel)).collect())
+    request.execute().try_collect().await.map_err(Error::netlink("list routes"))
+}
+
+/// Those of the routes that have our mark.
+pub(crate) fn our_routes(routes: &[RouteMessage], tunnel: Option<u32>) -> BTreeSet<Route> {
+    routes.iter().filter_map(|message| route(message, tunnel)).collect()
+}
+
+/// Where a route leads and by what.
+#[derive(Default)]
+struct Ends {
+    to: Option<Ipv4Addr>,
+    source: Option<Ipv4Addr>,
+    out: Option<u32>,
+}
+
+impl Ends {
+    fn of(message: &RouteMessage) -> Ends {
+        let mut ends = Ends::default();
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(ip)) => ends.to = Some(*ip),
+                RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => ends.source = Some(*ip),
+                RouteAttribute::Oif(index) => ends.out = Some(*index),
+                _ => {}
+            }
+        }
+        ends
+    }
 }
 
 /// A route with our mark, if it is one of the two kinds.
@@ -159,16 +188,9 @@ fn route(message: &RouteMessage, tunnel: Option<u32>) -> Option<Route> {
     if message.header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL) {
         return None;
     }
-    let (mut ip, mut source, mut out) = (Ipv4Addr::UNSPECIFIED, None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => ip = *address,
-            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(*address),
-            RouteAttribute::Oif(index) => out = Some(*index),
-            _ => {}
-        }
-    }
-    let to = Ipv4Net::new(ip, message.header.destination_prefix_length).ok()?;
+    let Ends { to, source, out } = Ends::of(message);
+    let to = to.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let to = Ipv4Net::new(to, message.header.destination_prefix_length).ok()?;
     match message.header.kind {
         RouteType::Unreachable => Some(Route::Unreachable { to }),
         RouteType::Unicast if out.is_some() && out == tunnel => {
@@ -178,9 +200,11 @@ fn route(message: &RouteMessage, tunnel: Option<u32>) -> Option<Route> {
     }
 }
 
-/// The networks of addresses and the destinations of routes of all interfaces that are not ours.
+/// The networks of addresses and the destinations of these routes, all of the host's, on interfaces
+/// that are not ours.
 pub(crate) async fn in_use(
     handle: &Handle,
+    routes: &[RouteMessage],
     is_ours: &impl Fn(&str) -> bool,
 ) -> Result<BTreeSet<InUse>, Error> {
     let links: Vec<LinkMessage> =
@@ -207,25 +231,10 @@ pub(crate) async fn in_use(
         .await
         .map_err(Error::netlink("list addresses"))?;
     for message in &addresses {
-        let local = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
-            _ => None,
-        });
-        let net = local.and_then(|ip| Ipv4Net::new(ip, message.header.prefix_len).ok());
-        add(message.header.index, net);
+        add(message.header.index, local_net(message));
     }
-    let request = handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
-    let routes: Vec<RouteMessage> =
-        request.execute().try_collect().await.map_err(Error::netlink("list routes"))?;
     for message in routes.iter().filter(|message| message.header.kind == RouteType::Unicast) {
-        let (mut to, mut out) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(ip)) => to = Some(*ip),
-                RouteAttribute::Oif(index) => out = Some(*index),
-                _ => {}
-            }
-        }
+        let Ends { to, out, .. } = Ends::of(message);
         let prefix = message.header.destination_prefix_length;
         add(out.unwrap_or(0), to.and_then(|ip| Ipv4Net::new(ip, prefix).ok()));
     }

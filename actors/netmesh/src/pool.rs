@@ -16,7 +16,10 @@ pub fn in_use() -> Result<BTreeSet<InUse>, Error> {
     let asked = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("start an event loop"))?;
-        runtime.block_on(async { links::in_use(&links::connect()?, &is_ours).await })
+        runtime.block_on(async {
+            let netlink = links::connect()?;
+            links::in_use(&netlink, &links::routes(&netlink).await?, &is_ours).await
+        })
     });
     let panicked = |_| Error::io("list addresses")(io::Error::other("the thread panicked"));
     asked.join().map_err(panicked)?

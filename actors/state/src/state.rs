@@ -9,7 +9,7 @@ use jaco_model::entity::{
     AuditEvent, Block, ClusterMeta, Deployment, Instance, JoinToken, Node, Quarantine, Replica,
     RevisionRecord, Rollout, Scope, ScopeRecord, Tombstone, Volume,
 };
-use jaco_model::spec::{ServiceMode, ServiceSpec};
+use jaco_model::spec::{DeploymentSpec, ServiceMode, ServiceSpec};
 use jaco_model::{
     DeploymentName, Generation, InstanceId, NodeId, ReplicaId, RequestId, Revision, ServiceName,
     WallMs,
@@ -101,8 +101,23 @@ impl State {
 
     /// The spec that an instance runs; `None` only for an instance whose revision was lost.
     pub fn spec_of(&self, instance: &Instance) -> Option<&ServiceSpec> {
+        self.specs_of(instance).map(|(_, service)| service)
+    }
+
+    /// The spec that an instance runs, behind that of its deployment in the same revision.
+    pub fn specs_of(&self, instance: &Instance) -> Option<(&DeploymentSpec, &ServiceSpec)> {
         let record = self.revision(&instance.deployment, instance.revision)?;
-        record.spec.services.get(&instance.service)
+        Some((&record.spec, record.spec.services.get(&instance.service)?))
+    }
+
+    /// The running instance of a service in whose network namespace an instance is.
+    pub fn host_of(&self, instance: &Instance, service: &ServiceName) -> Option<&Instance> {
+        let is_host = |other: &&Instance| {
+            other.deployment == instance.deployment
+                && other.service == *service
+                && other.status.state.has_process()
+        };
+        self.instances_on(&instance.node).map(AsRef::as_ref).find(is_host)
     }
 
     /// The slots of a service, by id.

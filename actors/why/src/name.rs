@@ -9,7 +9,7 @@ use crate::links::{View, networks};
 use crate::meaning::{By, Meaning, Named, meaning};
 use crate::path::container_link;
 use crate::replica::fix_of;
-use crate::seat::{Seat, hostname, is_down, runs};
+use crate::seat::{Seat, hostname, is_down};
 use crate::subject::Slot;
 use jaco_model::NodeId;
 use jaco_model::entity::{Instance, Replica, Scope};
@@ -218,7 +218,7 @@ fn replicas(view: View<'_>, seat: &Seat<'_>, named: &Named<'_>) -> Link {
 /// Whether a replica's address is among the answers.
 fn serves(view: View<'_>, seat: &Seat<'_>, instance: &Instance, any_running: bool) -> bool {
     let state = instance.status.state;
-    let is_good = if any_running { runs(state) } else { state.is_ready() };
+    let is_good = if any_running { state.has_process() } else { state.is_ready() };
     is_good && !is_dead(view, seat, instance)
 }
 

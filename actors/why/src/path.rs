@@ -9,7 +9,7 @@ use crate::chain::{Broken, Chain, Link};
 use crate::facts::{Flow, Look};
 use crate::links::{View, networks};
 use crate::replica::fix_of;
-use crate::seat::{Seat, runs, seat_at};
+use crate::seat::{Seat, seat_at};
 use crate::subject::{End, Port, Slot};
 use jaco_model::entity::Scope;
 use jaco_model::spec::NetworkMode;
@@ -151,7 +151,7 @@ pub(crate) fn container_link(view: View<'_>, chain: &mut Chain, step: &str, slot
     if let Some(fault) = status.fault.as_ref() {
         detail = format!("{detail}: {}: {}", fault.code, fault.message);
     }
-    let link = match (&status.fault, runs(status.state)) {
+    let link = match (&status.fault, status.state.has_process()) {
         (_, true) => Ok(detail),
         (Some(fault), false) => Err(Broken::of(fault, detail, fix_of(fault.code, replica))),
         (None, false) => Err(Broken::new(status.state.as_str(), detail, look)),

@@ -7,7 +7,7 @@ use crate::chain::{Broken, Chain, Link, list};
 use crate::facts::{Ask, Facts, Flow, Look, Told};
 use crate::links::View;
 use crate::path::engine_link;
-use crate::seat::{Seat, runs, spec_of};
+use crate::seat::Seat;
 use crate::subject::Slot;
 use jaco_model::entity::{Desired, Instance, InstanceState, Replica};
 use jaco_model::view::WhyView;
@@ -54,7 +54,7 @@ pub(crate) fn explain(view: View<'_>, slot: &Slot) -> WhyView {
             chain.add_since(stage.name(), "state", since, link);
         }
     }
-    if runs(instance.status.state) {
+    if instance.status.state.has_process() {
         engine_link(view, &mut chain, "container", &seat);
         network(view, &mut chain, &seat);
     }
@@ -179,7 +179,7 @@ fn stage_link(
 }
 
 fn dependencies(view: View<'_>, instance: &Instance) -> Option<Link> {
-    let (spec, service) = spec_of(view.state, instance)?;
+    let (spec, service) = view.state.specs_of(instance)?;
     if service.depends_on.is_empty() {
         return None;
     }

@@ -1,8 +1,8 @@
 //! Where a container is in the network: its node, its networks, its addresses.
 
-use jaco_model::entity::{Instance, InstanceState, Node, NodeStatus, Scope};
-use jaco_model::spec::{DeploymentSpec, NetworkMode, ServiceSpec};
-use jaco_model::{NodeId, ServiceName};
+use jaco_model::NodeId;
+use jaco_model::entity::{Instance, Node, NodeStatus, Scope};
+use jaco_model::spec::NetworkMode;
 use jaco_state::State;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -22,14 +22,14 @@ pub(crate) struct Seat<'s> {
 impl<'s> Seat<'s> {
     /// The seat of an instance.
     pub(crate) fn of(state: &'s State, instance: &'s Instance) -> Seat<'s> {
-        let Some((spec, service)) = spec_of(state, instance) else {
+        let Some((spec, service)) = state.specs_of(instance) else {
             let (mode, networks) = (NetworkMode::default(), BTreeMap::new());
             return Seat { instance, mode, networks };
         };
         let mode = service.container.network_mode.clone();
         let (holder, seat) = match &mode {
             NetworkMode::Service(name) => {
-                (host_of(state, instance, name), spec.services.get(name).unwrap_or(service))
+                (state.host_of(instance, name), spec.services.get(name).unwrap_or(service))
             }
             _ => (Some(instance), service),
         };
@@ -69,40 +69,12 @@ impl<'s> Seat<'s> {
     }
 }
 
-/// The spec that an instance runs, and its deployment's.
-pub(crate) fn spec_of<'s>(
-    state: &'s State,
-    instance: &Instance,
-) -> Option<(&'s DeploymentSpec, &'s ServiceSpec)> {
-    let record = state.revision(&instance.deployment, instance.revision)?;
-    Some((&record.spec, record.spec.services.get(&instance.service)?))
-}
-
-/// The instance in whose network namespace another one is.
-fn host_of<'s>(
-    state: &'s State,
-    instance: &Instance,
-    service: &ServiceName,
-) -> Option<&'s Instance> {
-    let is_host = |other: &&Instance| {
-        other.deployment == instance.deployment
-            && other.service == *service
-            && runs(other.status.state)
-    };
-    state.instances_on(&instance.node).map(AsRef::as_ref).find(is_host)
-}
-
-/// Whether a container's process runs in a state.
-pub(crate) fn runs(state: InstanceState) -> bool {
-    use InstanceState::{Degraded, Draining, Running, Starting, Updating};
-    matches!(state, Starting | Running | Degraded | Updating | Draining)
-}
-
 /// The seat that has an address, if a container is known to have it now.
 pub(crate) fn seat_at<'s>(state: &'s State, address: Ipv4Addr) -> Option<Seat<'s>> {
     let text = address.to_string();
     let has = |instance: &&'s Instance| {
-        runs(instance.status.state) && instance.status.addresses.values().any(|own| *own == text)
+        instance.status.state.has_process()
+            && instance.status.addresses.values().any(|own| *own == text)
     };
     state.instances.values().map(AsRef::as_ref).find(has).map(|found| Seat::of(state, found))
 }

@@ -1,6 +1,6 @@
 //! From the words of a question to what is in the state.
 
-use crate::seat::{hostname, runs};
+use crate::seat::hostname;
 use jaco_model::entity::{Instance, Node, Replica};
 use jaco_model::suggest::closest;
 use jaco_model::view::WhyQuestion;
@@ -142,7 +142,7 @@ fn find_slot(state: &State, text: &str) -> Option<Slot> {
         let state = shown_instance(state, replica).map(|instance| instance.status.state);
         let best = match state {
             Some(state) if state.is_ready() => 0,
-            Some(state) if runs(state) => 1,
+            Some(state) if state.has_process() => 1,
             _ => 2,
         };
         (best, replica.slot.clone())

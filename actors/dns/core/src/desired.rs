@@ -33,7 +33,7 @@ pub(crate) fn bridges(state: &State, me: &NodeId) -> BTreeMap<Ipv4Addr, String> 
 pub(crate) fn describe(state: &State, me: &NodeId, extra: &Extra, ttl: u32) -> Description {
     let mut local = BTreeSet::new();
     for instance in state.instances_on(me) {
-        if let Some((spec, service)) = spec_of(state, instance) {
+        if let Some((spec, service)) = state.specs_of(instance) {
             local.extend(scopes_of(spec, service));
         }
     }
@@ -56,21 +56,13 @@ pub(crate) fn describe(state: &State, me: &NodeId, extra: &Extra, ttl: u32) -> D
         }
     }
     for instance in state.instances.values() {
-        let Some((spec, service)) = spec_of(state, instance) else { continue };
+        let Some((spec, service)) = state.specs_of(instance) else { continue };
         if !scopes_of(spec, service).iter().any(|scope| local.contains(scope)) {
             continue;
         }
         description.containers.push(container_entry(state, me, extra, instance, spec, service));
     }
     description
-}
-
-fn spec_of<'s>(
-    state: &'s State,
-    instance: &Instance,
-) -> Option<(&'s DeploymentSpec, &'s ServiceSpec)> {
-    let record = state.revision(&instance.deployment, instance.revision)?;
-    Some((&record.spec, record.spec.services.get(&instance.service)?))
 }
 
 /// The service whose networks a service's containers are in.
@@ -129,7 +121,10 @@ fn container_entry(
         .into_iter()
         .map(|(scope, aliases)| (scope, Attachment { address: None, aliases }))
         .collect();
-    let host = host_of(state, instance, service);
+    let host = match &service.container.network_mode {
+        NetworkMode::Service(name) => state.host_of(instance, name),
+        _ => None,
+    };
     let reported = host.map_or(&instance.status.addresses, |host| &host.status.addresses);
     for (key, address) in reported.iter().chain(seated.into_iter().flatten()) {
         if let Some(attachment) = networks.get_mut(&spec.scope_of(key)) {
@@ -144,7 +139,7 @@ fn container_entry(
         service: instance.service.to_string(),
         networks,
         ports: ports_of(&service.ports),
-        is_running: is_up && runs(status),
+        is_running: is_up && status.has_process(),
         is_ready: is_up && status.is_ready(),
         is_local: is_local && (seated.is_some() || !has_ended(status)),
         is_lodger: matches!(service.container.network_mode, NetworkMode::Service(_)),
@@ -152,43 +147,11 @@ fn container_entry(
     }
 }
 
-/// The instance in whose network namespace another one is.
-fn host_of<'s>(
-    state: &'s State,
-    instance: &Instance,
-    service: &ServiceSpec,
-) -> Option<&'s Instance> {
-    let NetworkMode::Service(name) = &service.container.network_mode else { return None };
-    let is_host = |other: &&Instance| {
-        other.deployment == instance.deployment
-            && other.service == *name
-            && runs(other.status.state)
-    };
-    state.instances_on(&instance.node).map(|other| &**other).find(is_host)
-}
-
 /// Whether a node answers, as far as this one knows. A node speaks for itself, so its own
 /// containers stay known to it whatever others think.
 fn is_alive(state: &State, node: &NodeId, suspects: &BTreeSet<NodeId>) -> bool {
     let is_up = state.nodes.get(node).is_some_and(|node| node.status != NodeStatus::Down);
     is_up && !suspects.contains(node)
-}
-
-/// Whether a container's process runs in a state.
-fn runs(state: InstanceState) -> bool {
-    match state {
-        InstanceState::Starting
-        | InstanceState::Running
-        | InstanceState::Degraded
-        | InstanceState::Updating
-        | InstanceState::Draining => true,
-        InstanceState::Pending
-        | InstanceState::Pulling
-        | InstanceState::Completed
-        | InstanceState::Failed
-        | InstanceState::Lost
-        | InstanceState::Stopped => false,
-    }
 }
 
 /// Whether a container asks nothing any more. Its address may have another owner.

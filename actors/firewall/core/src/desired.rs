@@ -4,7 +4,7 @@ use crate::policy::{Bridge, Policy, ScopeBlocks};
 use crate::prefix::Prefix;
 use crate::settings::Options;
 use jaco_model::NodeId;
-use jaco_model::entity::{Instance, InstanceState, Node, Scope};
+use jaco_model::entity::{Instance, Node, Scope};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -54,7 +54,7 @@ struct Junctions {
 fn junctions(state: &State, me: &NodeId) -> Junctions {
     let mut found = Junctions::default();
     let several = state.instances.values().filter(|one| one.status.addresses.len() > 1);
-    for instance in several.filter(|one| runs(one.status.state)) {
+    for instance in several.filter(|one| one.status.state.has_process()) {
         let seats = seats(state, instance);
         for (scope, address) in &seats {
             for other in seats.keys().filter(|other| *other != scope) {
@@ -78,18 +78,10 @@ fn junctions(state: &State, me: &NodeId) -> Junctions {
 
 /// The addresses of a container by scope.
 fn seats(state: &State, instance: &Instance) -> BTreeMap<Scope, Ipv4Addr> {
-    let record = state.revision(&instance.deployment, instance.revision);
-    let Some(record) = record else { return BTreeMap::new() };
+    let Some((spec, _)) = state.specs_of(instance) else { return BTreeMap::new() };
     let addresses = instance.status.addresses.iter();
-    let seat =
-        |(key, text): (&String, &String)| Some((record.spec.scope_of(key), text.parse().ok()?));
+    let seat = |(key, text): (&String, &String)| Some((spec.scope_of(key), text.parse().ok()?));
     addresses.filter_map(seat).collect()
-}
-
-/// Whether a container's process runs in a state.
-fn runs(state: InstanceState) -> bool {
-    use InstanceState::{Degraded, Draining, Running, Starting, Updating};
-    matches!(state, Starting | Running | Degraded | Updating | Draining)
 }
 
 /// The addresses that a member tells others; names are not resolved.

@@ -77,10 +77,8 @@ impl State {
 
     /// The scopes that an instance joins, in the order of its networks.
     pub fn scopes_of(&self, instance: &Instance) -> Vec<Scope> {
-        let record = self.revision(&instance.deployment, instance.revision);
-        let Some(record) = record else { return Vec::new() };
-        let service = record.spec.services.get(&instance.service);
-        service.map(|service| record.spec.scopes_of(service)).unwrap_or_default()
+        let specs = self.specs_of(instance);
+        specs.map(|(spec, service)| spec.scopes_of(service)).unwrap_or_default()
     }
 
     /// How many instances of a scope hold an address on a node, also while they leave.

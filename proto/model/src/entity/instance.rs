@@ -207,6 +207,23 @@ impl InstanceState {
         }
     }
 
+    /// Whether its container's process runs.
+    pub const fn has_process(self) -> bool {
+        match self {
+            InstanceState::Starting
+            | InstanceState::Running
+            | InstanceState::Degraded
+            | InstanceState::Updating
+            | InstanceState::Draining => true,
+            InstanceState::Pending
+            | InstanceState::Pulling
+            | InstanceState::Completed
+            | InstanceState::Failed
+            | InstanceState::Lost
+            | InstanceState::Stopped => false,
+        }
+    }
+
     /// Whether the instance takes new connections.
     pub const fn is_ready(self) -> bool {
         matches!(self, InstanceState::Running)
