@@ -141,6 +141,7 @@ impl Member {
                 self.state.applied_index,
             ))),
         ];
+        steps.extend(self.show_mesh());
         steps.extend(self.show_isolation());
         steps.push(self.show_seats());
         steps.extend(self.publish(vec![Event::ClusterChanged]));

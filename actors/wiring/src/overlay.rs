@@ -91,15 +91,8 @@ impl Member {
     pub fn from_netmesh(&mut self, effect: jaco_netmesh_core::Effect) -> Vec<Step> {
         let mut steps = Vec::new();
         if let jaco_netmesh_core::Effect::Show(view) = &effect {
-            if let Some(mtu) = view.mtu {
-                steps.push(deliver(Delivery::Runtime(jaco_runtime_core::Input::Mtu(mtu))));
-            }
-            let had = self.overlay.mesh.as_ref().is_some_and(|view| view.conflict.is_some());
-            let has = view.conflict.is_some();
-            if has != had {
-                steps.push(deliver(Delivery::Runtime(jaco_runtime_core::Input::PoolConflict(has))));
-            }
             self.overlay.mesh = Some(view.clone());
+            steps.extend(self.show_mesh());
             steps.extend(self.tell_isolation());
         }
         steps.push(Step::Io(Io::Netmesh(effect)));
@@ -183,6 +176,14 @@ impl Member {
         self.overlay.expects_mesh && me.is_some_and(|me| me.mesh_address.is_some())
     }
 
+    /// What the runtime must know of the mesh, also one that was just built.
+    pub(crate) fn show_mesh(&self) -> Vec<Step> {
+        let Some(view) = &self.overlay.mesh else { return Vec::new() };
+        let mtu = view.mtu.map(jaco_runtime_core::Input::Mtu);
+        let conflict = jaco_runtime_core::Input::PoolConflict(view.conflict.is_some());
+        mtu.into_iter().chain([conflict]).map(|input| deliver(Delivery::Runtime(input))).collect()
+    }
+
     /// What a runtime core that was just built must know.
     pub(crate) fn show_isolation(&self) -> Option<Step> {
         let told = self.overlay.told.clone()?;
@@ -200,6 +201,7 @@ mod tests {
     use crate::member::{Me, Start};
     use jaco_model::entity::{Node, NodeFacts, NodeStatus};
     use jaco_model::{NodeId, NodeName, WallMs};
+    use jaco_netmesh_core::InUse;
     use jaco_raft_core::Members;
     use std::net::Ipv4Addr;
     use std::time::Duration;
@@ -305,6 +307,25 @@ mod tests {
         let steps = member.mesh_failed("no /dev/net/tun".to_owned());
         let Some(Err(fault)) = isolation(&steps) else { panic!("{steps:?}") };
         assert_eq!(fault.code, ErrorCode::IsolationUnavailable);
+    }
+
+    #[test]
+    fn a_runtime_that_is_built_anew_hears_of_the_mesh() {
+        let mut member = member();
+        let other = InUse { net: "10.83.0.0/16".parse().unwrap(), interface: "eth1".to_owned() };
+        let view = MeshView { mtu: Some(1380), conflict: Some(other), ..MeshView::default() };
+        let is_conflict = |step: &Step| {
+            let Step::Deliver(delivery) = step else { return false };
+            matches!(
+                delivery.as_ref(),
+                Delivery::Runtime(jaco_runtime_core::Input::PoolConflict(true))
+            )
+        };
+        let first = member.from_netmesh(jaco_netmesh_core::Effect::Show(Arc::new(view)));
+        for steps in [first, member.show()] {
+            assert!(steps.iter().any(is_mtu), "{steps:?}");
+            assert!(steps.iter().any(is_conflict), "{steps:?}");
+        }
     }
 
     #[test]
