@@ -159,6 +159,9 @@ fn plan(container: ContainerSpec) -> ContainerPlan {
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         history: None,
+        routes: Vec::new(),
+        acme_email: None,
+        secrets: BTreeMap::new(),
     };
     ContainerPlan {
         instance: "shop-web-0.g3".parse().unwrap(),
@@ -290,6 +293,7 @@ fn full(minor: u16) -> ContainerPlan {
         host_ip,
         mode: PortMode::Host,
         app_protocol: None,
+        options: Default::default(),
     };
     plan.publish = vec![
         port(80, Some(8080), Protocol::Tcp, None),

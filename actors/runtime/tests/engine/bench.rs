@@ -195,6 +195,9 @@ pub(crate) fn plan(instance: &str, container: ContainerSpec) -> ContainerPlan {
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         history: None,
+        routes: Vec::new(),
+        acme_email: None,
+        secrets: BTreeMap::new(),
     };
     let label = |key: &str, value: String| (format!("jaco.{key}"), value);
     let labels = BTreeMap::from([

@@ -16,6 +16,9 @@ pub(crate) fn deployment(name: &str) -> DeploymentSpec {
         networks: std::collections::BTreeMap::new(),
         volumes: std::collections::BTreeMap::new(),
         history: None,
+        routes: Vec::new(),
+        acme_email: None,
+        secrets: BTreeMap::new(),
     }
 }
 
@@ -148,6 +151,7 @@ fn port(number: u16, mode: PortMode) -> PortSpec {
         host_ip: None,
         mode,
         app_protocol: None,
+        options: Default::default(),
     }
 }
 

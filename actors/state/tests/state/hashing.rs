@@ -100,6 +100,7 @@ fn port(mode: PortMode) -> PortSpec {
         host_ip: None,
         mode,
         app_protocol: None,
+        options: Default::default(),
     }
 }
 

@@ -182,6 +182,7 @@ fn port(number: &str, mode: PortMode) -> PortSpec {
         host_ip: None,
         mode,
         app_protocol: None,
+        options: Default::default(),
     }
 }
 

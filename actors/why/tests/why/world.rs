@@ -155,6 +155,9 @@ impl World {
                 networks: networks.iter().map(network).collect(),
                 volumes: BTreeMap::new(),
                 history: None,
+                routes: Vec::new(),
+                acme_email: None,
+                secrets: BTreeMap::new(),
             },
             documents: Documents::default(),
             images: services.iter().map(pin).collect(),
@@ -264,6 +267,7 @@ fn shop() -> Vec<ServiceSpec> {
         host_ip: None,
         mode: PortMode::Ingress,
         app_protocol: None,
+        options: Default::default(),
     });
     web.depends_on.push(Dependency {
         service: ServiceName::from("db"),

@@ -81,6 +81,9 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
         services: specs,
         volumes,
         history: overlay.history.or(extension.history),
+        routes: Vec::new(),
+        acme_email: None,
+        secrets: BTreeMap::new(),
         name,
     };
     Compiled { spec, name_derived, places }

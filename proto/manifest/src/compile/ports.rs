@@ -66,6 +66,7 @@ fn short(cx: &mut Cx, item: &Item<'_>) -> Option<Vec<PortSpec>> {
         host_ip,
         mode: PortMode::Ingress,
         app_protocol: None,
+        options: Default::default(),
     };
     expand(cx, item, &template, target, published)
 }
@@ -96,6 +97,7 @@ fn long(cx: &mut Cx, item: &Item<'_>) -> Option<Vec<PortSpec>> {
         host_ip,
         mode: fields.choice(cx, "mode", &modes).unwrap_or(PortMode::Ingress),
         app_protocol: fields.word(cx, "app_protocol"),
+        options: Default::default(),
     };
     expand(cx, item, &template, target..=target, published)
 }

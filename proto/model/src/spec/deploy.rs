@@ -1,6 +1,6 @@
 //! A deployment and its services: how many, where, in which order, and what happens on failure.
 
-use super::{ContainerSpec, NetworkSpec, PortSpec, ProbeSpec, VolumeSpec};
+use super::{ContainerSpec, NetworkSpec, PortSpec, ProbeSpec, RouteSpec, SecretText, VolumeSpec};
 use crate::{DeploymentName, Millis, NodeName, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +18,15 @@ pub struct DeploymentSpec {
     pub volumes: BTreeMap<String, VolumeSpec>,
     /// Revisions kept; `None` takes the cluster's setting.
     pub history: Option<u32>,
+    /// Routes by domain and path, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteSpec>,
+    /// Whom the certificate authority writes to; `None` takes the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme_email: Option<String>,
+    /// Content of the secrets that routes refer to, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretText>,
 }
 
 /// One compose service with all of its cluster settings.

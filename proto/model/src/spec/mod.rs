@@ -7,6 +7,8 @@ mod container;
 mod deploy;
 mod health;
 mod network;
+mod route;
+mod secret;
 mod storage;
 
 pub use container::{
@@ -20,6 +22,13 @@ pub use deploy::{
 };
 pub use health::{Healthcheck, HealthcheckTest, HttpProbe, Probe, ProbeCheck, ProbeSpec};
 pub use network::{
-    NetworkAttachment, NetworkMode, NetworkSpec, PortMode, PortSpec, Protocol, Sharing,
+    NetworkAttachment, NetworkMode, NetworkSpec, PortMode, PortOptions, PortPolicy, PortSpec,
+    Protocol, ProxyVersion, Sharing,
 };
+pub use route::{
+    AccessLog, BasicAuth, Challenge, HeaderRules, HostHeader, LbPolicy, LoadBalancing, Maintenance,
+    RateKey, RateLimit, Redirect, RouteOptions, RouteSpec, RouteTarget, RouteTimeouts, SameSite,
+    Sticky, TlsMode, UpstreamProtocol,
+};
+pub use secret::SecretText;
 pub use storage::{Mount, MountKind, VolumeSpec};

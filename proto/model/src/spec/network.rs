@@ -1,6 +1,6 @@
 //! Networks of a deployment, how containers attach, and which ports are published.
 
-use crate::{DeploymentName, ServiceName};
+use crate::{DeploymentName, Millis, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -100,6 +100,53 @@ pub struct PortSpec {
     pub mode: PortMode,
     /// What the application speaks.
     pub app_protocol: Option<String>,
+    /// How every node balances the port.
+    #[serde(default, skip_serializing_if = "PortOptions::is_default")]
+    pub options: PortOptions,
+}
+
+/// How a published port is balanced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortOptions {
+    /// Tell the service who the client is by a PROXY header.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// Most connections or sessions at once, per node.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
+    /// Longest silence; `None` is an hour for TCP, 30 s for UDP.
+    #[serde(default)]
+    pub idle_timeout: Option<Millis>,
+    /// Which replica; `None` is a ready one of the same node first.
+    #[serde(default)]
+    pub lb: Option<PortPolicy>,
+}
+
+impl PortOptions {
+    /// Whether nothing was written.
+    pub fn is_default(&self) -> bool {
+        *self == PortOptions::default()
+    }
+}
+
+/// Version of the PROXY protocol (haproxy's `proxy-protocol.txt`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary; the only one for UDP.
+    V2,
+}
+
+/// How a replica is chosen for a connection, over the whole cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortPolicy {
+    /// The one with the fewest connections of this node.
+    LeastConnections,
+    /// By the client's address, consistently.
+    SourceHash,
 }
 
 /// Transport protocol of a port.

@@ -156,6 +156,9 @@ impl Cluster {
                 networks: networks.iter().map(network).collect(),
                 volumes: BTreeMap::new(),
                 history: None,
+                routes: Vec::new(),
+                acme_email: None,
+                secrets: BTreeMap::new(),
             },
             documents: Documents { compose: format!("{services:?}"), jaco: String::new() },
             images: services.iter().map(pin).collect(),
@@ -251,6 +254,7 @@ fn webshop() -> Cluster {
         host_ip: None,
         mode: PortMode::Ingress,
         app_protocol: None,
+        options: Default::default(),
     });
     let mut side = service("side", &[], None);
     side.container.network_mode = NetworkMode::Service(ServiceName::from("web"));

@@ -1,0 +1,19 @@
+//! Which request reaches which replica, and what is done to it on the way.
+//!
+//! Decides from the replicated state which domains, routes and ports this node serves, which
+//! replicas may take a request, and which one does. It opens no socket: the driver moves bytes,
+//! asks [`Table`] about each request, and carries out the [`Effect`]s of [`IngressCore`].
+
+#![forbid(unsafe_code)]
+
+mod core;
+mod effect;
+mod input;
+mod listeners;
+mod table;
+
+pub use crate::core::IngressCore;
+pub use effect::Effect;
+pub use input::Input;
+pub use listeners::{ListenKey, ListenKind, Settings};
+pub use table::{Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table};

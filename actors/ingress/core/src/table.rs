@@ -1,0 +1,103 @@
+//! What requests are answered from: a value that is made anew, never changed.
+
+use crate::listeners::ListenKey;
+use jaco_model::spec::{PortOptions, RouteSpec, TlsMode};
+use jaco_model::{DeploymentName, InstanceId, Millis, NodeId, ServiceName, WallMs};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// Everything one node serves.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Domains by name; those with a wildcard begin with `*.`.
+    pub sites: BTreeMap<String, Arc<Site>>,
+    /// Services that a route or a port leads to, with the replicas that may take requests.
+    pub services: BTreeMap<(DeploymentName, ServiceName), Arc<Service>>,
+    /// Targets of TCP and UDP listeners.
+    pub ports: BTreeMap<ListenKey, Arc<PortTarget>>,
+    /// Answers to HTTP-01 challenges by (domain, token).
+    pub tokens: BTreeMap<(String, String), String>,
+}
+
+/// One domain.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// As in the route: lower case, perhaps with `*.` in front.
+    pub domain: String,
+    /// The deployment that owns the domain.
+    pub owner: DeploymentName,
+    /// How it is encrypted.
+    pub tls: TlsMode,
+    /// The certificate to serve, if there is one: PEM chain and PEM key.
+    pub certificate: Option<Arc<ServedCertificate>>,
+    /// Routes by path, the empty path being the catch-all.
+    pub routes: BTreeMap<String, Arc<Route>>,
+}
+
+/// A certificate as the driver loads it. Equal values are loaded once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServedCertificate {
+    /// Leaf first.
+    pub chain_pem: String,
+    /// PKCS#8 or SEC1, PEM.
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for ServedCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "(certificate, {} bytes, and its key)", self.chain_pem.len())
+    }
+}
+
+/// One route, ready for use.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Whose.
+    pub deployment: DeploymentName,
+    /// What the user wrote.
+    pub spec: RouteSpec,
+}
+
+/// A service with those of its replicas that may take requests.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Whose.
+    pub deployment: DeploymentName,
+    /// Which.
+    pub name: ServiceName,
+    /// Eligible replicas by instance, in order.
+    pub endpoints: Vec<Endpoint>,
+    /// Replicas that are meant to run; for people.
+    pub wanted: u32,
+    /// Longest wait for what runs when a replica goes.
+    pub drain_timeout: Millis,
+}
+
+/// One replica that may take requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which container.
+    pub instance: InstanceId,
+    /// Where it is.
+    pub address: Ipv4Addr,
+    /// On which node.
+    pub node: NodeId,
+    /// Whether that is this one.
+    pub is_local: bool,
+    /// Since when it is ready, in cluster time.
+    pub ready_since: WallMs,
+}
+
+/// Where connections to a published port go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortTarget {
+    /// Whose.
+    pub deployment: DeploymentName,
+    /// Which.
+    pub service: ServiceName,
+    /// Port in the containers.
+    pub port: u16,
+    /// How it is balanced.
+    pub options: PortOptions,
+}

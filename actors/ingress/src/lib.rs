@@ -1,0 +1,3 @@
+//! The front door's sockets: what the decisions of `jaco-ingress-core` are carried out with.
+
+#![forbid(unsafe_code)]
