@@ -143,7 +143,7 @@ impl Member {
         ];
         steps.extend(self.show_mesh());
         steps.extend(self.show_isolation());
-        steps.push(self.show_seats());
+        steps.extend(self.show_seats());
         steps.extend(self.publish(vec![Event::ClusterChanged]));
         if !self.state.nodes.is_empty() {
             steps.extend(self.show_members());
@@ -183,9 +183,11 @@ impl Member {
                 self.suspects.clone_from(&suspects);
                 let suspected = jaco_netmesh_core::Input::Suspected(suspects.clone());
                 let silent = jaco_dns_core::Input::Suspects(suspects.clone());
+                let avoided = jaco_ingress_core::Input::Suspects(suspects.clone());
                 vec![
                     deliver(Delivery::Netmesh(suspected)),
                     deliver(Delivery::Dns(silent)),
+                    deliver(Delivery::Ingress(avoided)),
                     Step::Io(Io::PublishSuspects(suspects)),
                 ]
             }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// What this member knows of its own network.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    /// The state that the three cores saw last.
+    /// The state that the cores of the network saw last.
     shown: Option<Arc<State>>,
     /// Whether the packet filter is known to work, once its core has said so.
     filter: Option<Result<(), Fault>>,
@@ -115,21 +115,31 @@ impl Member {
         vec![Step::Io(Io::Dns(effect))]
     }
 
+    /// An effect of the front door's core.
+    pub fn from_ingress(&mut self, effect: jaco_ingress_core::Effect) -> Vec<Step> {
+        vec![Step::Io(Io::Ingress(effect))]
+    }
+
     /// The runtime core gave addresses out or took them back.
     pub(crate) fn seated(
         &mut self,
         seats: BTreeMap<InstanceId, BTreeMap<String, String>>,
     ) -> Vec<Step> {
         self.overlay.seats = seats;
-        vec![self.show_seats()]
+        self.show_seats().into()
     }
 
-    /// What a core of names that was just built must know.
-    pub(crate) fn show_seats(&self) -> Step {
-        deliver(Delivery::Dns(jaco_dns_core::Input::Seated(self.overlay.seats.clone())))
+    /// What cores of names and of the front door that were just built must know.
+    pub(crate) fn show_seats(&self) -> [Step; 2] {
+        let seats = &self.overlay.seats;
+        [
+            Delivery::Dns(jaco_dns_core::Input::Seated(seats.clone())),
+            Delivery::Ingress(jaco_ingress_core::Input::Seated(seats.clone())),
+        ]
+        .map(deliver)
     }
 
-    /// Shows the state to the three cores if anything in it concerns them. They compute their whole
+    /// Shows the state to the cores of the network if anything in it concerns them. They compute their whole
     /// wish from it, so they are left alone otherwise.
     pub(crate) fn show_network(&mut self, state: &Arc<State>, events: &[Event]) -> Vec<Step> {
         let is_new = |event: &Event| matches!(event, Event::ClusterChanged);
@@ -143,6 +153,7 @@ impl Member {
             Delivery::Netmesh(jaco_netmesh_core::Input::StateChanged(state.clone())),
             Delivery::Firewall(jaco_firewall_core::Input::StateChanged(state.clone())),
             Delivery::Dns(jaco_dns_core::Input::StateChanged(state.clone())),
+            Delivery::Ingress(jaco_ingress_core::Input::StateChanged(state.clone())),
         ]
         .map(deliver)
         .into();

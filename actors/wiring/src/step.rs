@@ -35,6 +35,8 @@ pub enum Delivery {
     Firewall(jaco_firewall_core::Input),
     /// For the names' core.
     Dns(jaco_dns_core::Input),
+    /// For the front door's core.
+    Ingress(jaco_ingress_core::Input),
 }
 
 /// Names one call, of the API or of a peer, until it is answered.
@@ -85,6 +87,8 @@ pub enum Io {
     Firewall(jaco_firewall_core::Effect),
     /// Carry out an order of the names' core.
     Dns(jaco_dns_core::Effect),
+    /// Carry out an order of the front door's core.
+    Ingress(jaco_ingress_core::Effect),
     /// Answer a call that brought a command.
     Answer {
         /// Which call.

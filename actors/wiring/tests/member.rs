@@ -137,7 +137,8 @@ impl World {
             Delivery::Liveness(_)
             | Delivery::Netmesh(_)
             | Delivery::Firewall(_)
-            | Delivery::Dns(_) => {}
+            | Delivery::Dns(_)
+            | Delivery::Ingress(_) => {}
         }
     }
 

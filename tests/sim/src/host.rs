@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::queue::{Key, Micros};
 use crate::random::Random;
 use jaco_dns_core::{DnsCore, Zones};
+use jaco_ingress_core::IngressCore;
 use jaco_firewall_core::FirewallCore;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::LivenessCore;
@@ -118,6 +119,7 @@ pub(crate) struct Process {
     pub(crate) liveness: LivenessCore,
     pub(crate) firewall: FirewallCore,
     pub(crate) dns: DnsCore,
+    pub(crate) ingress: IngressCore,
     pub(crate) netmesh: NetmeshCore,
     /// What the mesh's core said of it last.
     pub(crate) mesh: Arc<MeshView>,
@@ -168,7 +170,7 @@ pub(crate) struct Hearsay {
 /// share a thread.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    boxes: [VecDeque<Delivery>; 7],
+    boxes: [VecDeque<Delivery>; 8],
 }
 
 impl Mail {
@@ -181,12 +183,13 @@ impl Mail {
             Delivery::Firewall(_) => 4,
             Delivery::Dns(_) => 5,
             Delivery::Netmesh(_) => 6,
+            Delivery::Ingress(_) => 7,
         };
         self.boxes[at].push_back(delivery);
     }
 
     pub(crate) fn pop(&mut self, random: &mut Random) -> Option<Delivery> {
-        let full: Vec<usize> = (0..7).filter(|at| !self.boxes[*at].is_empty()).collect();
+        let full: Vec<usize> = (0..8).filter(|at| !self.boxes[*at].is_empty()).collect();
         let at = if full.len() == 1 { full.first().copied() } else { random.pick(&full) };
         self.boxes[at?].pop_front()
     }

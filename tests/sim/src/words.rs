@@ -33,6 +33,7 @@ pub(crate) fn delivery(delivery: &Delivery) -> Words {
         Delivery::Firewall(_) => 5,
         Delivery::Dns(_) => 6,
         Delivery::Netmesh(_) => 7,
+        Delivery::Ingress(_) => 8,
     };
     Words { number }
 }
@@ -80,6 +81,10 @@ pub(crate) fn describe(delivery: &Delivery) -> String {
             format!("dns ← state {}", state.applied_index)
         }
         Delivery::Dns(input) => clip(format!("dns ← {input:?}")),
+        Delivery::Ingress(jaco_ingress_core::Input::StateChanged(state)) => {
+            format!("ingress ← state {}", state.applied_index)
+        }
+        Delivery::Ingress(input) => clip(format!("ingress ← {input:?}")),
         Delivery::Netmesh(jaco_netmesh_core::Input::StateChanged(state)) => {
             format!("netmesh ← state {}", state.applied_index)
         }

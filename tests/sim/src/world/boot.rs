@@ -8,6 +8,7 @@ use crate::host::{Hearsay, Host, Mail, Process, Standing};
 use crate::kernel::Kernel;
 use crate::queue::{Micros, SECOND};
 use jaco_dns_core::DnsCore;
+use jaco_ingress_core::IngressCore;
 use jaco_firewall_core::FirewallCore;
 use jaco_kit_core::Now;
 use jaco_liveness_core::LivenessCore;
@@ -104,6 +105,12 @@ impl World {
                 self.random.next(),
             ),
             dns: DnsCore::new(node.clone(), jaco_dns_core::Settings::default()),
+            ingress: IngressCore::new(jaco_ingress_core::Settings {
+                me: node.clone(),
+                http: vec![([0, 0, 0, 0], 80).into()],
+                https: vec![([0, 0, 0, 0], 443).into()],
+                retry: Duration::from_secs(5),
+            }),
             netmesh: NetmeshCore::new(jaco_netmesh_core::Settings {
                 me: node.clone(),
                 port: WIREGUARD_PORT,

@@ -84,6 +84,10 @@ impl World {
                 let effects = process.dns.step(now, input);
                 self.dns_wants(host, now, effects);
             }
+            Delivery::Ingress(input) => {
+                let effects = process.ingress.step(now, input);
+                self.ingress_wants(host, now, effects);
+            }
             Delivery::Netmesh(input) => {
                 let effects = process.netmesh.step(now, input);
                 self.netmesh_wants(host, now, effects);
@@ -114,6 +118,9 @@ impl World {
         } else if is_due(process.dns.deadline()) {
             let effects = process.dns.wake(now);
             self.dns_wants(host, now, effects);
+        } else if is_due(process.ingress.deadline()) {
+            let effects = process.ingress.wake(now);
+            self.ingress_wants(host, now, effects);
         } else if is_due(process.netmesh.deadline()) {
             let effects = process.netmesh.wake(now);
             self.netmesh_wants(host, now, effects);
@@ -137,6 +144,7 @@ impl World {
             ("liveness", process.liveness.deadline()),
             ("firewall", process.firewall.deadline()),
             ("dns", process.dns.deadline()),
+            ("ingress", process.ingress.deadline()),
             ("netmesh", process.netmesh.deadline()),
             ("member", process.member.deadline()),
         ];
@@ -156,6 +164,7 @@ impl World {
             process.liveness.deadline(),
             process.firewall.deadline(),
             process.dns.deadline(),
+            process.ingress.deadline(),
             process.netmesh.deadline(),
             process.member.deadline(),
         ];
@@ -262,6 +271,17 @@ impl World {
         }
         if let Some(process) = self.process_mut(host) {
             process.dns.check_invariants();
+        }
+    }
+
+    fn ingress_wants(&mut self, host: HostId, now: Now, effects: Vec<jaco_ingress_core::Effect>) {
+        for effect in effects {
+            let Some(process) = self.process_mut(host) else { return };
+            let steps = process.member.from_ingress(effect);
+            self.take(host, now, steps);
+        }
+        if let Some(process) = self.process_mut(host) {
+            process.ingress.check_invariants();
         }
     }
 

@@ -84,6 +84,16 @@ impl World {
         false
     }
 
+    /// An order of the front door's core.
+    pub(crate) fn door_order(&mut self, life: Life, effect: jaco_ingress_core::Effect) {
+        let jaco_ingress_core::Effect::Listen { op, .. } = effect else { return };
+        let is_open = !self.random.chance(self.plan.engine_faults);
+        let result = is_open.then_some(()).ok_or_else(|| "address already in use".to_owned());
+        let input = jaco_ingress_core::Input::Listening { op, result };
+        let delay = self.random.between(100, 5 * MILLI);
+        self.after(delay, Event::Tell(life, Box::new(Delivery::Ingress(input))));
+    }
+
     /// An order of the names' core.
     pub(crate) fn names_order(&mut self, life: Life, effect: jaco_dns_core::Effect) {
         match effect {
