@@ -123,7 +123,7 @@ fn expect_echo(echo: &[u8], text: &str) -> io::Result<()> {
 }
 
 /// Tries every address of a name in turn, as most clients do.
-fn connect(address: &str, timeout: Duration) -> Result<TcpStream, String> {
+pub(crate) fn connect(address: &str, timeout: Duration) -> Result<TcpStream, String> {
     let mut last = "no address".to_owned();
     for candidate in addresses(address)? {
         let connected = TcpStream::connect_timeout(&candidate, timeout).and_then(|stream| {

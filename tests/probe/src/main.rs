@@ -16,6 +16,7 @@ mod echo;
 mod http;
 mod identity;
 mod lines;
+mod load;
 mod routes;
 mod serve;
 mod settings;
@@ -60,6 +61,10 @@ fn run(args: &[&str], settings: &Settings) -> ExitCode {
             let dialled = client::dial(protocol, address, text.first().copied(), settings.timeout);
             finish(dialled.map(|peer| println!("{protocol} {peer} ok")))
         }
+        ["client", "load", rest @ ..] => match load::Plan::from_args(rest) {
+            Ok(plan) => finish(plan.run(settings.timeout)),
+            Err(error) => usage(&error),
+        },
         ["client", "try", targets @ ..] => finish(trial::run(targets, settings.timeout)),
         ["watch"] => finish(watch::run(settings.every_ms, None)),
         ["watch", "beside", pid] => finish(watch::run(settings.every_ms, Some(pid))),
