@@ -4,6 +4,7 @@
 
 use crate::keys::KeyPair;
 use crate::tunnel::{Figures, Tunnel};
+use crate::userspace::Userspace;
 use crate::{Config, Error, links};
 use ipnet::Ipv4Net;
 use jaco_netmesh_core::{InstalledPeer, PeerChange, PublicKey};
@@ -31,11 +32,15 @@ pub(crate) struct Kernel {
     interface: String,
     data_dir: PathBuf,
     key: PublicKey,
+    /// The helper that may have been here before: it holds the interface's name and the port.
+    before: Userspace,
 }
 
 impl Kernel {
     pub(crate) fn new(config: &Config, key: PublicKey) -> Kernel {
-        Kernel { interface: config.interface.clone(), data_dir: config.data_dir.clone(), key }
+        let before = Userspace::new(config, key);
+        let (interface, data_dir) = (config.interface.clone(), config.data_dir.clone());
+        Kernel { interface, data_dir, key, before }
     }
 
     /// Whether the kernel has WireGuard. Asking loads the module where there is one.
@@ -88,8 +93,9 @@ impl Tunnel for Kernel {
     }
 
     async fn ensure(&self, port: u16) -> Result<(), Error> {
+        self.before.dismiss().await?;
         if self.device().await?.is_none() {
-            // An interface of this name that is no WireGuard is in the way: that of a helper.
+            // An interface of this name that is no WireGuard is in the way.
             links::delete(&self.interface).await?;
         }
         let data_dir = self.data_dir.clone();

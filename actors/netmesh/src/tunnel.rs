@@ -35,7 +35,7 @@ pub(crate) trait Tunnel {
 /// The tunnel of this host.
 #[derive(Debug)]
 pub(crate) enum AnyTunnel {
-    Kernel(Kernel),
+    Kernel(Box<Kernel>),
     Userspace(Box<Userspace>),
 }
 
@@ -47,7 +47,7 @@ impl AnyTunnel {
             None => Kernel::answers().await,
         };
         if wants_kernel {
-            AnyTunnel::Kernel(Kernel::new(config, key))
+            AnyTunnel::Kernel(Box::new(Kernel::new(config, key)))
         } else {
             AnyTunnel::Userspace(Box::new(Userspace::new(config, key)))
         }

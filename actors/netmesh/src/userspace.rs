@@ -113,7 +113,7 @@ impl Userspace {
     }
 
     /// Ends whatever helper holds the lock: by asking, then by force.
-    async fn dismiss(&self) -> Result<(), Error> {
+    pub(crate) async fn dismiss(&self) -> Result<(), Error> {
         *self.client.lock().await = None;
         let is_told = match Client::connect(&self.files).await {
             Ok(mut client) => {

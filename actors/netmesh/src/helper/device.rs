@@ -1,6 +1,6 @@
 //! The userspace tunnel: gotatun on a TUN interface.
 
-use super::tun::{self, FromKernel, ToKernel};
+use super::tun::{self, FromKernel, Gone, ToKernel};
 use super::udp::Sockets;
 use crate::Error;
 use crate::keys::KeyPair;
@@ -15,13 +15,15 @@ use std::net::{IpAddr, SocketAddr};
 /// A tunnel that carries packets while it lives.
 pub(crate) struct Tunnel {
     device: Device<(Sockets, ToKernel, FromKernel)>,
+    gone: Gone,
 }
 
 impl Tunnel {
     /// Makes the interface and opens the port. The interface stays down until somebody sets it up.
     pub(crate) async fn open(interface: &str, port: u16, key: KeyPair) -> Result<Tunnel, Error> {
         let failed = |error: gotatun::device::Error| Error::Tunnel(error.to_string());
-        let (to, from) = tun::open(interface).map_err(|error| Error::Tunnel(error.to_string()))?;
+        let opened = tun::open(interface);
+        let (to, from, gone) = opened.map_err(|error| Error::Tunnel(error.to_string()))?;
         let device = DeviceBuilder::new()
             .with_udp(Sockets::new())
             .with_ip_pair(to, from)
@@ -33,7 +35,7 @@ impl Tunnel {
         // Without a peer at its making the device opens no socket, and adding one later does not
         // either. Clearing the peers, of which there are none, does.
         device.clear_peers().await.map_err(failed)?;
-        Ok(Tunnel { device })
+        Ok(Tunnel { device, gone })
     }
 
     /// Listens on another port.
@@ -105,7 +107,10 @@ impl Tunnel {
 
     /// Waits until the tunnel cannot go on, such as when its interface was deleted.
     pub(crate) async fn ended(&mut self) {
-        self.device.wait().await;
+        tokio::select! {
+            () = self.device.wait() => {}
+            () = self.gone.wait() => {}
+        }
     }
 }
 

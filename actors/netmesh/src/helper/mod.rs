@@ -18,6 +18,10 @@ pub use protocol::VERSION;
 use crate::Error;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A task that does not end within this ends with the process.
+const LAST_TASKS: Duration = Duration::from_secs(2);
 
 /// The helper's files below a data directory.
 #[derive(Clone, Debug)]
@@ -102,13 +106,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     // It must not get the signals of the daemon's terminal. Fails for a leader of a group, which
     // has a group of its own already.
     let _ = rustix::process::setsid();
+    let files = Files::below(&arguments.data_dir);
+    let lock = serve::lock(&files)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(Error::io("start threads"))?;
-    let ended = runtime.block_on(serve::serve(&arguments));
-    runtime.shutdown_background();
+    let ended = runtime.block_on(serve::serve(&arguments, &files));
+    // The tunnel's tasks hold its port and its interface until they are dropped. Whoever gets the
+    // lock takes both, so it is given up after them.
+    runtime.shutdown_timeout(LAST_TASKS);
+    drop(lock);
     ended
 }
 

@@ -17,15 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 /// How often a helper looks whether its socket is still its own.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Runs until told to stop or until the interface is gone.
-pub(super) async fn serve(arguments: &Arguments) -> Result<(), Error> {
-    let files = Files::below(&arguments.data_dir);
-    private_directory(&files.directory)?;
-    let _lock = lock(&files)?;
+/// Runs until told to stop or until the interface is gone. The caller has the lock of these files.
+pub(super) async fn serve(arguments: &Arguments, files: &Files) -> Result<(), Error> {
     let key = KeyPair::read(&arguments.data_dir)?;
     let public_key = key.public;
     let mut tunnel = Tunnel::open(&arguments.interface, arguments.port, key).await?;
-    let listener = listen(&files)?;
+    let listener = listen(files)?;
     tracing::info!(interface = arguments.interface, port = arguments.port, "mesh helper is up");
     let hello = Hello {
         version: VERSION,
@@ -33,14 +30,15 @@ pub(super) async fn serve(arguments: &Arguments) -> Result<(), Error> {
         public_key,
         interface: arguments.interface.clone(),
     };
-    let ended = accept(&listener, &mut tunnel, &hello, &files).await;
+    let ended = accept(&listener, &mut tunnel, &hello, files).await;
     // Gone before the lock, so that whoever gets the lock finds no socket of somebody else.
     let _ = std::fs::remove_file(&files.socket);
     ended
 }
 
 /// Takes the lock that only one helper of a data directory has, and writes down who that is.
-fn lock(files: &Files) -> Result<File, Error> {
+pub(super) fn lock(files: &Files) -> Result<File, Error> {
+    private_directory(&files.directory)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&files.lock, flags, Mode::RUSR | Mode::WUSR);
     let mut file = File::from(opened.map_err(|e| Error::io("open the helper's lock")(e.into()))?);

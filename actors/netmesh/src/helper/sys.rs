@@ -1,9 +1,11 @@
-//! The one unsafe call of the helper: telling the kernel what a TUN interface takes.
+//! The unsafe calls of the helper: what a TUN interface takes, and when it is gone.
 
 use rustix::fd::BorrowedFd;
 use rustix::ioctl::{IntegerSetter, ioctl};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// `TUNSETOFFLOAD` of linux/if_tun.h.
 const TUNSETOFFLOAD: rustix::ioctl::Opcode = 0x4004_54d0;
@@ -24,4 +26,17 @@ pub(super) fn take_large_pieces(tun: &impl AsRawFd) -> io::Result<()> {
     let order = unsafe { IntegerSetter::<TUNSETOFFLOAD>::new_usize(SUMS | TCP4) };
     // SAFETY: the kernel changes flags of the interface and touches no memory of ours.
     unsafe { ioctl(fd, order) }.map_err(io::Error::from)
+}
+
+/// Watches for an error of the open file, by a descriptor of its own.
+///
+/// # Errors
+/// When there are too many descriptors.
+#[expect(unsafe_code, reason = "the crate that opens the file lends only its number")]
+pub(super) fn watch_errors(tun: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: `tun` owns the descriptor and is borrowed for the length of this function.
+    let fd = unsafe { BorrowedFd::borrow_raw(tun.as_raw_fd()) };
+    let own = fd.try_clone_to_owned()?;
+    // SAFETY: what is registered owns its descriptor, always the same one, and closes it last.
+    Ok(unsafe { AsyncFd::register_with_interest(own, Interest::ERROR) }?)
 }

@@ -6,8 +6,11 @@ use gotatun::packet::{Ip, Packet, PacketBufPool};
 use gotatun::tun::tun::{self, AbstractDevice, AsyncDevice};
 use gotatun::tun::{IpRecv, IpSend, MtuWatcher};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
@@ -44,11 +47,23 @@ pub(super) struct FromKernel {
     _watch: JoinSet<()>,
 }
 
+/// Tells when the interface is gone.
+pub(super) struct Gone(AsyncFd<OwnedFd>);
+
+impl Gone {
+    /// Waits until the interface was deleted. The kernel says so as an error without anything to
+    /// read, for which a reader does not wake up.
+    pub(super) async fn wait(&self) {
+        // It cannot be watched only when the runtime ends.
+        let _ = self.0.ready(Interest::ERROR).await;
+    }
+}
+
 /// Makes the interface, which stays down.
 ///
 /// # Errors
 /// When the kernel makes none, or the name is taken.
-pub(super) fn open(name: &str) -> Result<(ToKernel, FromKernel), tun::Error> {
+pub(super) fn open(name: &str) -> Result<(ToKernel, FromKernel, Gone), tun::Error> {
     let mut wanted = tun::Configuration::default();
     wanted.tun_name(name);
     wanted.platform_config(|platform| {
@@ -58,6 +73,7 @@ pub(super) fn open(name: &str) -> Result<(ToKernel, FromKernel), tun::Error> {
     if let Err(error) = sys::take_large_pieces(&*device) {
         tracing::warn!(%error, "the kernel cuts TCP into packets itself");
     }
+    let gone = Gone(sys::watch_errors(&*device)?);
     let (told, mtu) = watch::channel(device.mtu()?);
     let device = Arc::new(device);
     let mut watching = JoinSet::new();
@@ -68,14 +84,14 @@ pub(super) fn open(name: &str) -> Result<(ToKernel, FromKernel), tun::Error> {
     writer.spawn(write(waiting.clone()));
     let frame = vec![0; FRAME_MAX].into_boxed_slice();
     let from = FromKernel { device, frame, packets: Vec::new(), mtu, _watch: watching };
-    Ok((ToKernel { waiting, _writer: writer }, from))
+    Ok((ToKernel { waiting, _writer: writer }, from, gone))
 }
 
 /// The kernel tells of changes, but only a socket; a look now and then is enough.
 async fn watch_mtu(device: Arc<AsyncDevice>, told: watch::Sender<u16>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        // An interface that is gone is noticed by whoever reads from it.
+        // That the interface is gone is told by `Gone`.
         if let Ok(mtu) = device.mtu() {
             told.send_if_modified(|old| std::mem::replace(old, mtu) != mtu);
         }

@@ -1,7 +1,7 @@
 //! The helper's life: it outlives daemons, and is replaced when it does not fit.
 
-use crate::node::Node;
-use crate::world::{World, is_alive, mesh, peer, wait};
+use crate::node::{Node, PORT};
+use crate::world::{World, is_alive, mesh, netlink, peer, wait};
 use jaco_model::entity::MeshKind;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -100,4 +100,43 @@ fn a_port_that_is_taken_is_told_and_the_old_one_does_not_linger() {
     node.wait("a fault", |view| view.fault.is_some());
     drop(taken);
     node.wait_for_paths(1);
+}
+
+/// Whether the tunnel's port can be opened on the first host, for both families.
+async fn is_port_free() -> bool {
+    for address in ["0.0.0.0", "::"] {
+        if tokio::net::UdpSocket::bind((address, PORT)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn the_port_is_free_once_the_helper_is_said_to_be_gone() {
+    let world = World::with([MeshKind::Userspace; 2]);
+    let [node, _other] = world.connected();
+    let handle = node.handle.clone();
+    let is_free = world.hosts[0].run(move || async move {
+        assert!(!is_port_free().await);
+        handle.remove().await.unwrap();
+        is_port_free().await
+    });
+    assert!(is_free);
+}
+
+#[test]
+fn a_helper_ends_with_its_interface() {
+    let world = World::with([MeshKind::Userspace; 2]);
+    let [node, _other] = world.connected();
+    let pid = world.helper(0);
+    drop(node);
+    world.hosts[0].run(|| async {
+        let netlink = netlink();
+        let link = crate::world::index(&netlink, "wg-jaco").await.unwrap();
+        netlink.link().del(link).execute().await.unwrap();
+    });
+    let ended = || !is_alive(pid);
+    wait("the helper ends with its interface", Duration::from_secs(20), ended, String::new);
+    assert!(world.hosts[0].run(is_port_free));
 }
