@@ -6,6 +6,7 @@ use crate::task::{Phase, Task};
 use crate::{Effect, EngineFault, ExecOutcome};
 use jaco_kit_core::{Mono, OpId};
 use jaco_model::Millis;
+use jaco_model::spec::{PortMode, PortSpec, RouteSpec};
 use std::time::Duration;
 
 /// How long the event of an end that we caused is awaited before the next start. One that came
@@ -38,6 +39,10 @@ pub(crate) enum Why {
 enum Step {
     /// Not begun, or to be begun again.
     Begin,
+    /// The front doors of all nodes turn away from it.
+    Drain { until: Mono },
+    /// They have.
+    Drained,
     /// A `pre_stop` hook runs.
     Hook { op: OpId, index: usize },
     /// The signal was sent.
@@ -78,8 +83,9 @@ impl Halt {
     /// When it wants to be looked at again.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.step {
-            Step::Retry { until } | Step::Echo { until } => Some(until),
+            Step::Retry { until } | Step::Echo { until } | Step::Drain { until } => Some(until),
             Step::Begin
+            | Step::Drained
             | Step::Hook { .. }
             | Step::Stop { .. }
             | Step::Stopped
@@ -98,7 +104,18 @@ impl Task {
         let step = match halt.step {
             Step::Begin if cx.peers.has_leaving_guests(&container.id) => return None,
             Step::Begin if !container.running => Step::Stopped,
-            Step::Begin => self.pre_stop(&halt, 0, &container.id, cx),
+            Step::Begin if halt.is_final() && self.is_led_to() => {
+                let wait = cx.settings.drain.min(self.service.drain_timeout.std());
+                Step::Drain { until: cx.now.mono.plus(wait) }
+            }
+            Step::Drain { until } if container.running && cx.now.mono < until => return None,
+            Step::Drain { .. } | Step::Drained if !container.running => Step::Stopped,
+            Step::Drain { .. } => {
+                // The grace period is the process's own.
+                let halt = Halt { step: Step::Drained, began: cx.now.mono, ..halt };
+                return Some(Phase::Halting(halt));
+            }
+            Step::Begin | Step::Drained => self.pre_stop(&halt, 0, &container.id, cx),
             Step::Again if !container.running => Step::Stopped,
             Step::Again => self.order_stop(&halt, &container.id, cx),
             Step::Echo { until } if container.running && cx.now.mono < until => return None,
@@ -121,6 +138,15 @@ impl Task {
             }
         };
         Some(Phase::Halting(Halt { step, ..halt }))
+    }
+
+    /// Whether requests come to it from outside its networks: by a route or a published port.
+    fn is_led_to(&self) -> bool {
+        let is_target = |route: &RouteSpec| {
+            route.target.as_ref().is_some_and(|target| target.service == self.service.name)
+        };
+        let is_open = |port: &PortSpec| port.published.is_some() && port.mode == PortMode::Ingress;
+        self.record.spec.routes.iter().any(is_target) || self.service.ports.iter().any(is_open)
     }
 
     /// The hook at `index`, or the stop when there is no such hook or no time left for it.

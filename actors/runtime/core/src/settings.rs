@@ -51,6 +51,10 @@ pub struct Settings {
     pub retry: (Duration, Duration),
     /// How long a replica must be ready to be trusted again after failures.
     pub forgive: Duration,
+    /// Between the moment a replica that routes or published ports lead to is given up and the
+    /// signal to its process: the front doors of all nodes send it nothing new by then, and what
+    /// they sent can be answered. A service with a shorter `drain_timeout` takes that.
+    pub drain: Duration,
     /// Whether a packet filter of ours stands between deployments: containers wait for
     /// [`crate::Input::Isolation`], and the engine need not keep anything apart. Without it the
     /// engine does what it can.
@@ -74,6 +78,7 @@ impl Default for Settings {
             patience: Duration::from_secs(30),
             retry: (Duration::from_secs(1), Duration::from_secs(300)),
             forgive: Duration::from_secs(600),
+            drain: Duration::from_secs(1),
             needs_isolation: false,
             has_dns: false,
         }

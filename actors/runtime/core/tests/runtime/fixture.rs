@@ -5,8 +5,9 @@ use jaco_model::entity::{Documents, ImagePin, Node, NodeFacts, NodeStatus, Origi
 use jaco_model::spec::{
     ContainerSpec, DeploymentSpec, FailureAction, Healthcheck, HealthcheckTest, Hook, Mount,
     MountKind, NetworkAttachment, NetworkMode, NetworkSpec, NodeLossAction, NodeLossPolicy,
-    Placement, Probe, ProbeCheck, ProbeSpec, RestartCondition, RestartPolicy, ServiceMode,
-    ServiceSpec, UpdateOrder, UpdatePolicy, VolumeSpec,
+    Placement, PortMode, PortOptions, PortSpec, Probe, ProbeCheck, ProbeSpec, Protocol,
+    RestartCondition, RestartPolicy, ServiceMode, ServiceSpec, UpdateOrder, UpdatePolicy,
+    VolumeSpec,
 };
 use jaco_model::{
     ClusterId, DeploymentName, Generation, Millis, NodeId, NodeName, ReplicaId, Revision,
@@ -102,6 +103,17 @@ fn adjust(spec: &mut ServiceSpec, key: &str, value: &str) {
             target: "/data".to_owned(),
             read_only: false,
         }),
+        "published" => spec.ports.push(PortSpec {
+            name: None,
+            target: 8_080,
+            published: value.parse().ok(),
+            protocol: Protocol::Tcp,
+            host_ip: None,
+            mode: PortMode::Ingress,
+            app_protocol: None,
+            options: PortOptions::default(),
+        }),
+        "drain" => spec.drain_timeout = seconds(),
         "dns" => spec.container.dns.push(value.to_owned()),
         "resolv" => spec.container.mounts.push(Mount {
             kind: MountKind::Anonymous,
