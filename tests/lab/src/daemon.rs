@@ -21,6 +21,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct Daemon {
     host: Host,
     binary: PathBuf,
+    env: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -30,7 +31,16 @@ impl Daemon {
     /// # Errors
     /// When it does not start; its log is in [`Daemon::log`].
     pub fn start(host: &Host, binary: &Path) -> Result<Self> {
-        let mut daemon = Self { host: host.clone(), binary: binary.to_owned(), child: None };
+        Self::start_with(host, binary, &[])
+    }
+
+    /// As [`Daemon::start`], with variables that stay for every later start.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with(host: &Host, binary: &Path, env: &[(String, String)]) -> Result<Self> {
+        let (host, binary) = (host.clone(), binary.to_owned());
+        let mut daemon = Self { host, binary, env: env.to_vec(), child: None };
         daemon.start_again()?;
         Ok(daemon)
     }
@@ -69,6 +79,7 @@ impl Daemon {
             .env_remove("JACO_TEST_BIN")
             .env_remove("JACO_TEST_PROBE")
             .env("JACO_DOCKER_HOST", format!("unix://{}", self.host.docker_socket().display()))
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

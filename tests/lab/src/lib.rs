@@ -31,6 +31,7 @@ mod api;
 mod artifacts;
 mod daemon;
 mod image;
+mod pebble;
 mod tar;
 mod tools;
 
@@ -46,6 +47,7 @@ pub use disk::SmallDisk;
 pub use faults::Traffic;
 pub use host::Host;
 pub use lab::{Lab, LabOptions};
+pub use pebble::{Pebble, PebbleOptions};
 pub use plan::NUMBERS;
 pub use registry::{Owner, Record, list};
 pub use release::EngineRelease;

@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::report::report;
 
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("containerd", "containerd"),
+    ("curl", "curl"),
     ("dockerd", "docker.io"),
     ("hostname", "hostname"),
     ("ip", "iproute2"),
@@ -21,6 +22,8 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("mount", "mount"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
+    ("openssl", "openssl"),
+    ("pebble", "pebble"),
     ("protoc", "protobuf-compiler"),
     ("runc", "runc"),
     ("setsid", "util-linux"),
