@@ -117,9 +117,10 @@ fn compile(api: &Api, documents: &DocumentsRequest) -> Answer<Accepted> {
         overlay: overlay.as_ref(),
         name: Some(&documents.name),
         bind_paths: api.backend.free_bind_paths(),
+        secrets: documents.secrets.clone(),
         ..Input::new(&compose, FILES.map(str::to_owned).to_vec())
     });
-    let Outcome { spec, problems, not_in_version, privileged, .. } = outcome;
+    let Outcome { spec, problems, not_in_version, privileged, wanted, .. } = outcome;
     let warnings = problems.warnings.iter().map(|p| p.fault(problems.file(p.at.file))).collect();
     if !problems.errors.is_empty() {
         return Err(Refusal::of_manifest(problems.faults()));
@@ -127,6 +128,13 @@ fn compile(api: &Api, documents: &DocumentsRequest) -> Answer<Accepted> {
     if !not_in_version.is_empty() {
         let refused = Problems { errors: not_in_version, ..problems };
         return Err(Refusal::of_manifest(refused.faults()));
+    }
+    if let Some(name) = wanted.keys().find(|name| !documents.secrets.contains_key(*name)) {
+        let message = format!("the content of secret \"{name}\" was not sent with the documents");
+        return Err(Fault::new(ErrorCode::UnknownSecret, message).with("secret", name).into());
+    }
+    if let Some(spec) = &spec {
+        crate::certificate::check(spec, api.backend.now())?;
     }
     match spec {
         Some(spec) => Ok(Accepted { spec, privileged, warnings }),
@@ -256,6 +264,7 @@ mod tests {
             name: "shop".to_owned(),
             compose: "services: {web: {image: a}}".to_owned(),
             jaco: "services:\n  - name: web\n    replicas: -1\n".to_owned(),
+            secrets: BTreeMap::new(),
         };
         let (compose, overlay) = parse(&documents).unwrap();
         let outcome = jaco_manifest::compile(&Input {
@@ -274,6 +283,7 @@ mod tests {
             name: "shop".to_owned(),
             compose: "services: {web: {image: a, env_file: x.env}}".to_owned(),
             jaco: String::new(),
+            secrets: BTreeMap::new(),
         };
         let refusal = parse(&documents).unwrap_err();
         assert_eq!(refusal.status_code(), 422);

@@ -11,6 +11,7 @@ mod answer;
 mod apply;
 mod backend;
 mod caller;
+mod certificate;
 mod change;
 mod detail;
 mod door;

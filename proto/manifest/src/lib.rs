@@ -15,8 +15,8 @@ mod problem;
 mod yaml;
 
 pub use compile::{
-    ALLOW_LABEL, DEFAULT_BIND_PATHS, Field, Input, Outcome, PathKind, Treatment, compile,
-    gated_fields, parse_duration,
+    ALLOW_LABEL, DEFAULT_BIND_PATHS, Field, Input, ObjectSource, Outcome, PathKind, Treatment,
+    compile, gated_fields, parse_duration,
 };
 pub use emit::emit;
 pub use load::{

@@ -6,14 +6,18 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
 mod core;
 mod effect;
+mod endpoints;
 mod input;
 mod listeners;
+mod pem;
 mod table;
 
 pub use crate::core::IngressCore;
 pub use effect::Effect;
 pub use input::Input;
 pub use listeners::{ListenKey, ListenKind, Settings};
+pub use pem::split_pem;
 pub use table::{Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table};

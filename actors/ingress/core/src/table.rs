@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 /// One domain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// As in the route: lower case, perhaps with `*.` in front.
     pub domain: String,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for ServedCertificate {
 }
 
 /// One route, ready for use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Whose.
     pub deployment: DeploymentName,
@@ -60,7 +60,7 @@ pub struct Route {
 }
 
 /// A service with those of its replicas that may take requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Whose.
     pub deployment: DeploymentName,

@@ -1,9 +1,11 @@
-//! What a deployment may not take from others: names in the engine, names of replicas, ports.
+//! What a deployment may not take from others: names in the engine, names of replicas, ports,
+//! domains.
 //!
 //! Names are derived by joining words with `-` and `_`, which the words may contain themselves, so
 //! two different things can come out with one name. Such pairs are refused here, once, instead of
 //! being told apart everywhere.
 
+use super::domains;
 use super::node::invalid;
 use crate::{ServiceKey, State};
 use jaco_model::entity::{RevisionRecord, Volume};
@@ -22,6 +24,7 @@ pub(super) fn check(state: &State, spec: &DeploymentSpec) -> Result<(), Fault> {
         replicas(state, spec, other)?;
         ports(spec, other)?;
     }
+    routes(state, spec)?;
     own_volumes(spec)?;
     own_ports(spec)?;
     replicas(state, spec, spec)?;
@@ -36,6 +39,16 @@ pub(super) fn live_specs<'a>(state: &'a State, except: &DeploymentName) -> Vec<&
     let others = live.into_iter().filter(|(name, _)| name != except);
     let spec = |record: &'a std::sync::Arc<RevisionRecord>| record.spec.as_ref();
     others.filter_map(|key| state.revisions.get(&key).map(spec)).collect()
+}
+
+/// Only what routes now counts: an earlier revision whose containers still run gets no requests.
+fn routes(state: &State, spec: &DeploymentSpec) -> Result<(), Fault> {
+    let held = state.current(&spec.name).map(|record| record.spec.routes.as_slice());
+    let others = state.deployments.keys().filter(|name| **name != spec.name);
+    for other in others.filter_map(|name| state.current(name)) {
+        domains::check(spec, held.unwrap_or_default(), &other.spec)?;
+    }
+    Ok(())
 }
 
 fn collision(name: &str, owner: impl std::fmt::Display) -> Fault {

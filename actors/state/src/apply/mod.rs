@@ -9,6 +9,7 @@ mod address;
 mod audit;
 mod claims;
 mod deploy;
+mod domains;
 mod member;
 mod node;
 mod report;

@@ -3,8 +3,10 @@
 use super::admission::{ALLOW_LABEL, gated_fields};
 use super::cx::{Cx, Fields, Item, Place, Spot};
 use super::mounts::MountContext;
+use super::objects::ObjectSource;
 use super::options::Options;
 use super::resolve::{self, World};
+use super::route_secrets::RouteSecrets;
 use super::service::{self, Draft};
 use super::service_index::Services;
 use super::top::{self, Cluster};
@@ -22,20 +24,22 @@ pub fn compile(input: &Input<'_>) -> Outcome {
     let mut privileged = BTreeMap::new();
     let mut name_derived = false;
     let root = Item::root(input.compose);
-    let mut spec = None;
+    let (mut spec, mut wanted) = (None, BTreeMap::new());
     if !top::check_v1(&mut cx, &root) {
         let compiled = documents(&mut cx, input, &root);
         name_derived = compiled.name_derived;
         privileged = admit(&mut cx, input, &compiled);
         spec = Some(compiled.spec);
+        wanted = compiled.wanted;
     }
-    finish(cx, input, spec, name_derived, privileged)
+    Outcome { wanted, ..finish(cx, input, spec, name_derived, privileged) }
 }
 
 struct Compiled {
     spec: DeploymentSpec,
     name_derived: bool,
     places: BTreeMap<ServiceName, Place>,
+    wanted: BTreeMap<String, ObjectSource>,
 }
 
 fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
@@ -69,7 +73,8 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
     check_groups(cx, &services, &specs);
     graph::check_cycles(cx, &services);
     let acme = overlay.acme.or(extension.acme).unwrap_or(true);
-    route_checks::check(cx, routes, &services, &objects, acme);
+    let mut secrets = RouteSecrets::new(&input.secrets);
+    let routes = route_checks::check(cx, routes, &services, &objects, acme, &mut secrets);
     for secret in overlay.secrets.iter().chain(&extension.secrets) {
         objects.require(cx, objects::Kind::Secret, &secret.value, &secret.place);
     }
@@ -81,12 +86,12 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
         services: specs,
         volumes,
         history: overlay.history.or(extension.history),
-        routes: Vec::new(),
-        acme_email: None,
-        secrets: BTreeMap::new(),
+        routes,
+        acme_email: overlay.acme_email.take().or(extension.acme_email.take()),
+        secrets: secrets.used,
         name,
     };
-    Compiled { spec, name_derived, places }
+    Compiled { spec, name_derived, places, wanted: secrets.wanted }
 }
 
 /// `include`, `env_file` and the like are the client's to resolve.
@@ -285,6 +290,7 @@ fn finish(
         problems,
         fields,
         not_in_version: later,
+        wanted: BTreeMap::new(),
         privileged,
     }
 }

@@ -27,8 +27,11 @@ mod ports;
 mod probe;
 mod resolve;
 mod resources;
+mod route_access;
 mod route_checks;
+mod route_headers;
 mod route_options;
+mod route_secrets;
 mod routes;
 mod scalar;
 mod schedule;
@@ -46,13 +49,14 @@ pub use admission::{ALLOW_LABEL, DEFAULT_BIND_PATHS, gated_fields};
 pub use assemble::compile;
 pub use cx::Field;
 pub use mounts::PathKind;
+pub use objects::ObjectSource;
 pub use schema::Treatment;
 pub use units::duration as parse_duration;
 
 use crate::node::Node;
 use crate::{Problem, Problems};
 use jaco_model::ServiceName;
-use jaco_model::spec::DeploymentSpec;
+use jaco_model::spec::{DeploymentSpec, SecretText};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -76,6 +80,8 @@ pub struct Input<'a> {
     pub disabled: BTreeSet<String>,
     /// `admission.bind_paths` of the cluster.
     pub bind_paths: Vec<String>,
+    /// Content of secrets that routes refer to, as far as it is known; see [`Outcome::wanted`].
+    pub secrets: BTreeMap<String, SecretText>,
 }
 
 impl<'a> Input<'a> {
@@ -90,6 +96,7 @@ impl<'a> Input<'a> {
             look: None,
             disabled: BTreeSet::new(),
             bind_paths: DEFAULT_BIND_PATHS.map(str::to_owned).to_vec(),
+            secrets: BTreeMap::new(),
         }
     }
 }
@@ -118,6 +125,8 @@ pub struct Outcome {
     pub fields: Vec<Field>,
     /// What is valid and what this version does not run: `validate` passes, `apply` refuses.
     pub not_in_version: Vec<Problem>,
+    /// Secrets that routes refer to and that only the client can read.
+    pub wanted: BTreeMap<String, ObjectSource>,
     /// Gated fields of each service that has some.
     pub privileged: BTreeMap<ServiceName, Vec<String>>,
 }

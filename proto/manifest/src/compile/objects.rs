@@ -1,6 +1,6 @@
 //! Secrets and configs: what the top level declares and what services refer to.
 //!
-//! They are checked in full; no version runs them yet, so nothing of them reaches a spec.
+//! They are checked in full. Services do not get them in this version; routes do.
 
 use super::cx::{CANDIDATES_MAX, Cx, Fields, Item, Place, Spot};
 use super::networks::external;
@@ -41,8 +41,25 @@ pub(super) struct Reference {
 /// Names of the declared objects.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
-    secrets: BTreeMap<String, Place>,
-    configs: BTreeMap<String, Place>,
+    secrets: BTreeMap<String, Object>,
+    configs: BTreeMap<String, Object>,
+}
+
+#[derive(Debug)]
+struct Object {
+    /// `None` for an external one, and when it is wrong.
+    source: Option<ObjectSource>,
+}
+
+/// Where the content of a secret or config comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectSource {
+    /// This file, beside the compose file unless it is absolute.
+    File(String),
+    /// This variable of the caller's environment.
+    Environment(String),
+    /// Written out in the compose file.
+    Content(String),
 }
 
 impl Kind {
@@ -62,25 +79,25 @@ pub(super) fn decode_declared(cx: &mut Cx, root: &Fields<'_>) -> Declared {
     }
 }
 
-fn objects(cx: &mut Cx, root: &Fields<'_>, key: &str, kind: Kind) -> BTreeMap<String, Place> {
+fn objects(cx: &mut Cx, root: &Fields<'_>, key: &str, kind: Kind) -> BTreeMap<String, Object> {
     let mut places = BTreeMap::new();
     let Some(item) = root.get(key) else { return places };
     for (name, place, value) in item.entries(cx) {
-        declared(cx, kind, &place, &value);
-        places.insert(name.to_owned(), place);
+        let source = declared(cx, kind, &place, &value);
+        places.insert(name.to_owned(), Object { source });
     }
     places
 }
 
-fn declared(cx: &mut Cx, kind: Kind, place: &Place, item: &Item<'_>) {
+fn declared(cx: &mut Cx, kind: Kind, place: &Place, item: &Item<'_>) -> Option<ObjectSource> {
     let fields = item.map(cx, &OBJECT);
     let external = fields.get("external").and_then(|item| external(cx, &item)).is_some();
     let sources: Vec<_> =
         ["file", "environment", "content"].into_iter().filter(|key| fields.has(key)).collect();
-    for key in ["file", "environment", "name"] {
-        fields.word(cx, key);
-    }
-    fields.string(cx, "content");
+    fields.word(cx, "name");
+    let file = fields.word(cx, "file").map(ObjectSource::File);
+    let variable = fields.word(cx, "environment").map(ObjectSource::Environment);
+    let content = fields.string(cx, "content").map(ObjectSource::Content);
     fields.pairs(cx, "labels");
     match (external, sources.as_slice()) {
         (true, []) | (false, [_]) => {}
@@ -100,6 +117,7 @@ fn declared(cx: &mut Cx, kind: Kind, place: &Place, item: &Item<'_>) {
     if kind == Kind::Secret && !external && sources == ["content"] {
         cx.warn(place, "the secret's content is readable in the file itself");
     }
+    file.or(variable).or(content).filter(|_| !external)
 }
 
 /// Decodes `secrets` and `configs` of a service.
@@ -139,6 +157,11 @@ impl Declared {
         if self.require(cx, *kind, source, &reference.place) {
             cx.later(&reference.place, &format!("a {}", kind.word()));
         }
+    }
+
+    /// Where a declared secret comes from; `None` for an external one.
+    pub(super) fn source_of(&self, secret: &str) -> Option<&ObjectSource> {
+        self.secrets.get(secret)?.source.as_ref()
     }
 
     /// Whether an object is declared; if not, it is reported.

@@ -1,7 +1,7 @@
 //! What only a cluster has: the per-service keys of jaco.yaml and of `x-jaco`.
 
 use super::cx::{Cx, Fields, Item, Spot};
-use super::schema::{Schema, closed, h, hn, r};
+use super::schema::{Schema, closed, h, r};
 use super::{constraints, probe, schedule};
 use crate::Reason;
 use jaco_model::spec::{
@@ -42,8 +42,7 @@ macro_rules! service_keys {
 /// `services[*]` of jaco.yaml.
 pub(super) const OVERLAY: Schema = service_keys!(h("name"));
 /// `services.<name>.x-jaco` of a compose file.
-pub(super) const EXTENSION: Schema =
-    service_keys!(hn("routes", "ingress is not in this version yet"));
+pub(super) const EXTENSION: Schema = service_keys!(h("routes"));
 
 const UPDATE: Schema = closed(&[h("max_unavailable")]);
 const NODE_LOSS: Schema = closed(&[h("action"), h("grace")]);

@@ -3,24 +3,26 @@
 use super::cx::{Cx, Spot};
 use super::graph::unknown_service;
 use super::objects::{Declared, Kind};
+use super::route_secrets::RouteSecrets;
 use super::routes::Route;
 use super::service_index::Services;
 use crate::{Problem, Reason};
 use jaco_model::ErrorCode;
-use jaco_model::spec::NetworkMode;
+use jaco_model::spec::{NetworkMode, RouteSpec, TlsMode};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Routes of one source; sources come with the strongest first.
 pub(super) type Source = Vec<Route>;
 
-/// Merges the sources by (domain, path) and checks what is left.
+/// Merges the sources by (domain, path), checks what is left, and gives it sorted.
 pub(super) fn check(
     cx: &mut Cx,
     sources: Vec<Source>,
     services: &Services<'_>,
     objects: &Declared,
     acme: bool,
-) {
+    secrets: &mut RouteSecrets<'_>,
+) -> Vec<RouteSpec> {
     let mut kept: Vec<Route> = Vec::new();
     for source in sources {
         let stronger: BTreeSet<(String, String)> = kept.iter().map(key).collect();
@@ -32,15 +34,29 @@ pub(super) fn check(
     }
     check_unique(cx, &kept);
     check_tls(cx, &kept, acme);
+    let mut specs = Vec::new();
     for route in &kept {
         check_service(cx, route, services);
-        for (kind, names) in [(Kind::Secret, &route.secrets), (Kind::Config, &route.configs)] {
-            for name in names {
-                objects.require(cx, kind, &name.value, &name.place);
-            }
+        for name in &route.configs {
+            objects.require(cx, Kind::Config, &name.value, &name.place);
         }
-        cx.later(&route.place, "a route");
+        let mut spec = route.spec(acme);
+        if spec.tls == TlsMode::Auto && spec.domain.starts_with("*.") {
+            cx.later(&route.domain.place, "a certificate for a wildcard by ACME");
+        }
+        if let Some(secret) = route.certificate() {
+            secrets.certificate(cx, objects, secret);
+        }
+        if let Some(secret) = &route.password_file
+            && let Some(users) = secrets.users(cx, objects, secret)
+            && let Some(auth) = &mut spec.options.basic_auth
+        {
+            auth.users = users;
+        }
+        specs.push(spec);
     }
+    specs.sort_by(|a, b| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));
+    specs
 }
 
 fn key(route: &Route) -> (String, String) {

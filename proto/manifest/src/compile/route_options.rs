@@ -1,15 +1,18 @@
 //! Options of a route: closed sub-schemas, checked in full.
 
 use super::cx::{Cx, Fields, Item, Spot};
+use super::route_access as access;
+use super::route_headers as headers;
 use super::schema::{Schema, closed, h};
 use crate::Reason;
+use jaco_model::Millis;
+use jaco_model::spec::{
+    AccessLog, HostHeader, LbPolicy, LoadBalancing, Maintenance, Redirect, RouteOptions,
+    RouteTimeouts, SameSite, Sticky, UpstreamProtocol,
+};
+use std::collections::BTreeSet;
 
 const REDIRECT: Schema = closed(&[h("keep_path"), h("keep_query"), h("status"), h("to")]);
-const HEADERS: Schema = closed(&[h("request"), h("response")]);
-const HEADER_RULES: Schema = closed(&[h("add"), h("remove"), h("set")]);
-const BASIC_AUTH: Schema = closed(&[h("forward"), h("realm"), h("secret"), h("users")]);
-const USER: Schema = closed(&[h("hash"), h("name")]);
-const RATE_LIMIT: Schema = closed(&[h("burst"), h("key"), h("per"), h("requests")]);
 const MAINTENANCE: Schema =
     closed(&[h("allow"), h("body"), h("enabled"), h("retry_after"), h("status")]);
 const BODY: Schema = closed(&[h("file")]);
@@ -19,278 +22,239 @@ const LB: Schema =
 const TIMEOUTS: Schema =
     closed(&[h("connect"), h("read"), h("request"), h("response"), h("stream_idle")]);
 
-/// What the options refer to.
+/// Longest page of a route in maintenance.
+const PAGE_MAX: usize = 64 << 10;
+
+/// What was written, and what it refers to.
 #[derive(Debug, Default)]
-pub(super) struct References {
+pub(super) struct Decoded {
+    pub(super) options: RouteOptions,
     /// The route answers by itself: a redirect, or maintenance that is on.
     pub(super) answers: bool,
-    pub(super) secrets: Vec<Spot<String>>,
+    /// What is spoken at the service's port.
+    pub(super) protocol: UpstreamProtocol,
+    /// Whether the certificate of an https service is checked.
+    pub(super) verify: bool,
+    /// The secret with names and passwords.
+    pub(super) password_file: Option<Spot<String>>,
+    /// Names of configs.
     pub(super) configs: Vec<Spot<String>>,
 }
 
 /// Checks every option of a route.
-pub(super) fn decode(cx: &mut Cx, fields: &Fields<'_>) -> References {
-    let mut references = References::default();
+pub(super) fn decode(cx: &mut Cx, fields: &Fields<'_>) -> Decoded {
+    let mut decoded = Decoded::default();
     if let Some(item) = fields.get("redirect") {
-        references.answers = true;
-        redirect(cx, &item);
+        decoded.answers = true;
+        decoded.options.redirect = redirect(cx, &item);
     }
     if let Some(item) = fields.get("maintenance") {
-        references.answers |= maintenance(cx, &item);
+        decoded.options.maintenance = maintenance(cx, &item);
+        decoded.answers |= decoded.options.maintenance.is_some();
     }
     if let Some(item) = fields.get("basic_auth") {
-        references.secrets.extend(basic_auth(cx, &item));
+        let (auth, secret) = access::basic_auth(cx, &item);
+        decoded.options.basic_auth = auth;
+        decoded.password_file = secret;
     }
     if let Some(item) = fields.get("error_pages") {
-        references.configs = error_pages(cx, &item);
+        decoded.configs = error_pages(cx, &item);
+        cx.later(&item.place, "error_pages");
     }
-    let tls = fields.get("tls").and_then(|item| Some(item.spot(item.word(&mut Cx::default())?)));
-    references.secrets.extend(tls.filter(|tls| !matches!(tls.value.as_str(), "auto" | "off")));
-    traffic(cx, fields);
-    small(cx, fields);
-    references
+    traffic(cx, fields, &mut decoded.options);
+    small(cx, fields, &mut decoded);
+    decoded
 }
 
-fn traffic(cx: &mut Cx, fields: &Fields<'_>) {
-    for (key, check) in [
-        ("headers", headers as fn(&mut Cx, &Item<'_>)),
-        ("ip_allow", networks),
-        ("ip_deny", networks),
-        ("rate_limit", rate_limit),
-        ("sticky", sticky),
-        ("lb", load_balancer),
-        ("timeouts", timeouts),
-        ("methods", methods),
-    ] {
-        if let Some(item) = fields.get(key) {
-            check(cx, &item);
-        }
+fn traffic(cx: &mut Cx, fields: &Fields<'_>, options: &mut RouteOptions) {
+    if let Some(item) = fields.get("headers") {
+        (options.request_headers, options.response_headers) = headers::decode(cx, &item);
     }
+    options.ip_allow = access::networks(cx, fields.get("ip_allow").as_ref());
+    options.ip_deny = access::networks(cx, fields.get("ip_deny").as_ref());
+    options.rate_limit = fields.get("rate_limit").and_then(|item| access::rate_limit(cx, &item));
+    options.sticky = fields.get("sticky").and_then(|item| sticky(cx, &item));
+    if let Some(item) = fields.get("lb") {
+        options.lb = load_balancer(cx, &item);
+    }
+    if let Some(item) = fields.get("timeouts") {
+        options.timeouts = timeouts(cx, &item);
+    }
+    options.methods = methods(cx, fields);
 }
 
-fn small(cx: &mut Cx, fields: &Fields<'_>) {
-    let protocols = [("http", ()), ("h2c", ()), ("https", ()), ("grpc", ())];
-    fields.choice(cx, "upstream_protocol", &protocols);
-    for key in ["strip_path", "https_redirect", "compress", "acme_passthrough", "verify"] {
-        fields.boolean(cx, key);
+fn small(cx: &mut Cx, fields: &Fields<'_>, decoded: &mut Decoded) {
+    let protocols = [
+        ("http", UpstreamProtocol::Http),
+        ("h2c", UpstreamProtocol::H2c),
+        ("https", UpstreamProtocol::Https),
+        ("grpc", UpstreamProtocol::Grpc),
+    ];
+    decoded.protocol = fields.choice(cx, "upstream_protocol", &protocols).unwrap_or_default();
+    decoded.verify = fields.boolean(cx, "verify").unwrap_or_default();
+    let options = &mut decoded.options;
+    options.strip_path = fields.boolean(cx, "strip_path").unwrap_or_default();
+    options.https_redirect = fields.boolean(cx, "https_redirect").unwrap_or(true);
+    options.acme_passthrough = fields.boolean(cx, "acme_passthrough").unwrap_or_default();
+    if fields.boolean(cx, "compress").unwrap_or_default()
+        && let Some(item) = fields.get("compress")
+    {
+        cx.later(&item.place, "compress");
     }
-    fields.strings(cx, "shared_with");
-    fields.size(cx, "body_limit");
+    options.body_limit =
+        fields.size(cx, "body_limit").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
     // An unquoted `off` is a boolean in older YAML and reaches us as that.
-    let logs = [("off", ()), ("false", ()), ("errors", ()), ("all", ())];
-    fields.choice(cx, "access_log", &logs);
-    fields.duration(cx, "hsts");
-    fields.word(cx, "host_header");
-    fields.count(cx, "max_concurrent", 1);
-    fields.choice(cx, "tls_pending", &[("serve", ()), ("refuse", ())]);
+    let logs = [
+        ("off", AccessLog::Off),
+        ("false", AccessLog::Off),
+        ("errors", AccessLog::Errors),
+        ("all", AccessLog::All),
+    ];
+    options.access_log = fields.choice(cx, "access_log", &logs);
+    options.hsts = fields.duration(cx, "hsts").map(|age| age.0 / 1_000).filter(|age| *age > 0);
+    options.host_header = match fields.word(cx, "host_header").as_deref() {
+        None => HostHeader::Client,
+        Some("upstream") => HostHeader::Upstream,
+        Some(host) => HostHeader::Literal(host.to_owned()),
+    };
+    options.max_concurrent = fields.count(cx, "max_concurrent", 1);
+    let pending = fields.choice(cx, "tls_pending", &[("serve", false), ("refuse", true)]);
+    options.tls_pending_refuse = pending.unwrap_or_default();
 }
 
-fn redirect(cx: &mut Cx, item: &Item<'_>) {
+fn redirect(cx: &mut Cx, item: &Item<'_>) -> Option<Redirect> {
+    let mut made = Redirect { to: String::new(), status: 308, keep_path: true, keep_query: true };
     let target = if item.is_map() {
         let fields = item.map(cx, &REDIRECT);
-        fields.boolean(cx, "keep_path");
-        fields.boolean(cx, "keep_query");
-        let statuses = [("301", ()), ("302", ()), ("303", ()), ("307", ()), ("308", ())];
-        fields.choice(cx, "status", &statuses);
-        fields.require(cx, "to")
+        made.keep_path = fields.boolean(cx, "keep_path").unwrap_or(true);
+        made.keep_query = fields.boolean(cx, "keep_query").unwrap_or(true);
+        let statuses = [("301", 301), ("302", 302), ("303", 303), ("307", 307), ("308", 308)];
+        made.status = fields.choice(cx, "status", &statuses).unwrap_or(308);
+        fields.require(cx, "to")?
     } else {
-        Some(item.clone())
+        item.clone()
     };
-    let Some(target) = target else { return };
-    let Some(text) = target.word(cx) else { return };
+    made.to = target.word(cx)?;
+    let text = &made.to;
     if !["http://", "https://", "/", "{scheme}"].iter().any(|start| text.starts_with(start)) {
         let message = format!("expected a URL or an absolute path, got \"{text}\"");
         cx.fail(&target.place, Reason::Format, message);
     }
-    check_placeholders(cx, &target, &text, &["host", "path", "scheme"]);
+    headers::check_text(cx, &target, text);
+    headers::check_placeholders(cx, &target, text, &["host", "path", "scheme"]);
+    Some(made)
 }
 
-fn check_placeholders(cx: &mut Cx, item: &Item<'_>, text: &str, known: &[&str]) {
-    let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
-    for (name, _) in names {
-        if !known.contains(&name) {
-            cx.unknown_word(&item.place, name, known);
-        }
-    }
-}
-
-fn headers(cx: &mut Cx, item: &Item<'_>) {
-    const PLACEHOLDERS: [&str; 4] = ["client_ip", "host", "scheme", "request_id"];
-    let fields = item.map(cx, &HEADERS);
-    for direction in ["request", "response"] {
-        let Some(item) = fields.get(direction) else { continue };
-        let rules = item.map(cx, &HEADER_RULES);
-        for action in ["set", "add"] {
-            let Some(item) = rules.get(action) else { continue };
-            for (name, place, value) in item.entries(cx) {
-                check_header_name(cx, &place, name, direction);
-                let Some(text) = value.text(cx) else { continue };
-                if text.chars().any(char::is_control) {
-                    let message = "a header has no control characters";
-                    cx.fail(&value.place, Reason::Format, message);
-                }
-                check_placeholders(cx, &value, text, &PLACEHOLDERS);
-            }
-        }
-        if let Some(item) = rules.get("remove") {
-            for entry in item.list(cx) {
-                if let Some(name) = entry.word(cx) {
-                    check_header_name(cx, &entry.place, &name, direction);
-                }
-            }
-        }
-    }
-}
-
-fn check_header_name(cx: &mut Cx, place: &super::cx::Place, name: &str, direction: &str) {
-    const HOP_BY_HOP: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "proxy-connection",
-    ];
-    let lower = name.to_ascii_lowercase();
-    let legal = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(legal) {
-        cx.fail(place, Reason::Format, format!("\"{name}\" is not a header name"));
-    } else if HOP_BY_HOP.contains(&lower.as_str()) || (lower == "host" && direction == "response") {
-        cx.fail(place, Reason::Unsupported, format!("not supported: {name} belongs to the proxy"));
-    }
-}
-
-fn basic_auth(cx: &mut Cx, item: &Item<'_>) -> Option<Spot<String>> {
-    let fields = item.map(cx, &BASIC_AUTH);
-    fields.word(cx, "realm");
-    fields.boolean(cx, "forward");
-    let secret = fields.get("secret");
-    if fields.has("users") == secret.is_some() {
-        cx.fail(&item.place, Reason::Conflict, "needs exactly one of users and secret");
-    }
-    for user in fields.get("users").map(|item| item.list(cx)).unwrap_or_default() {
-        let user = user.map(cx, &USER);
-        user.require(cx, "name").and_then(|item| item.word(cx));
-        let Some(item) = user.require(cx, "hash") else { continue };
-        let Some(hash) = item.word(cx) else { continue };
-        let known = ["$2a$", "$2b$", "$2y$", "$argon2id$"];
-        if !known.iter().any(|start| hash.starts_with(start)) {
-            let message = "expected a bcrypt or argon2id hash (write each $ twice)";
-            cx.fail(&item.place, Reason::Format, message);
-        }
-    }
-    secret.and_then(|item| Some(item.spot(item.word(cx)?)))
-}
-
-/// A list of addresses or CIDR blocks.
-fn networks(cx: &mut Cx, item: &Item<'_>) {
-    for entry in item.list(cx) {
-        let Some(text) = entry.word(cx) else { continue };
-        let (address, length) = text.split_once('/').unwrap_or((&text, "0"));
-        let most = match address.parse() {
-            Ok(std::net::IpAddr::V4(_)) => Some(32),
-            Ok(std::net::IpAddr::V6(_)) => Some(128),
-            Err(_) => None,
-        };
-        let legal = most.zip(length.parse::<u32>().ok()).is_some_and(|(most, n)| n <= most);
-        if !legal {
-            let message =
-                format!("expected an address or a block such as 10.0.0.0/8, got \"{text}\"");
-            cx.fail(&entry.place, Reason::Format, message);
-        }
-    }
-}
-
-fn rate_limit(cx: &mut Cx, item: &Item<'_>) {
-    let fields = item.map(cx, &RATE_LIMIT);
-    fields.require(cx, "requests").and_then(|item| item.count(cx, 1));
-    fields.choice(cx, "per", &[("second", ()), ("minute", ()), ("hour", ())]);
-    fields.count(cx, "burst", 1);
-    let Some(item) = fields.get("key") else { return };
-    let Some(text) = item.word(cx) else { return };
-    let header = text.strip_prefix("header:").is_some_and(|name| !name.is_empty());
-    if !header && !matches!(text.as_str(), "ip" | "route") {
-        cx.unknown_word(&item.place, &text, &["ip", "route", "header:<name>"]);
-    }
-}
-
-/// Whether it is on.
-fn maintenance(cx: &mut Cx, item: &Item<'_>) -> bool {
+/// `None` when it is off.
+fn maintenance(cx: &mut Cx, item: &Item<'_>) -> Option<Maintenance> {
+    let mut made =
+        Maintenance { status: 503, retry_after: Millis::secs(300), body: None, allow: Vec::new() };
     if !item.is_map() {
-        return item.boolean(cx).unwrap_or_default();
+        return item.boolean(cx).unwrap_or_default().then_some(made);
     }
     let fields = item.map(cx, &MAINTENANCE);
-    fields.int(cx, "status", 400..=599);
-    fields.duration(cx, "retry_after");
-    if let Some(item) = fields.get("allow") {
-        networks(cx, &item);
-    }
+    let status = fields.int(cx, "status", 400..=599).and_then(|n| u16::try_from(n).ok());
+    made.status = status.unwrap_or(made.status);
+    made.retry_after = fields.duration(cx, "retry_after").unwrap_or(made.retry_after);
+    made.allow = access::networks(cx, fields.get("allow").as_ref());
     if let Some(body) = fields.get("body") {
-        let text = if body.is_map() {
-            body.map(cx, &BODY).require(cx, "file").and_then(|item| item.word(cx))
+        if body.is_map() {
+            body.map(cx, &BODY).require(cx, "file").and_then(|item| item.word(cx));
+            cx.later(&body.place, "a body from a file");
         } else {
-            body.string(cx)
-        };
-        if text.is_some_and(|text| text.len() > 64 << 10) {
+            made.body = body.string(cx);
+        }
+        if made.body.as_ref().is_some_and(|text| text.len() > PAGE_MAX) {
             cx.fail(&body.place, Reason::Range, "the body has at most 64 KiB");
         }
     }
-    fields.boolean(cx, "enabled").unwrap_or(true)
+    fields.boolean(cx, "enabled").unwrap_or(true).then_some(made)
 }
 
-fn sticky(cx: &mut Cx, item: &Item<'_>) {
+fn sticky(cx: &mut Cx, item: &Item<'_>) -> Option<Sticky> {
+    // The proxy names the cookie after the route when the user does not.
+    let mut made = Sticky { cookie: String::new(), ttl: Millis(0), same_site: SameSite::Lax };
     if !item.is_map() {
-        item.boolean(cx);
-        return;
+        return item.boolean(cx).unwrap_or_default().then_some(made);
     }
     let fields = item.map(cx, &STICKY);
-    fields.word(cx, "cookie");
-    fields.duration(cx, "ttl");
-    fields.choice(cx, "same_site", &[("lax", ()), ("strict", ()), ("none", ())]);
+    if let Some(item) = fields.get("cookie") {
+        made.cookie = item.word(cx)?;
+        if !headers::is_token(&made.cookie) {
+            let message = format!("\"{}\" is not a cookie name", made.cookie);
+            cx.fail(&item.place, Reason::Format, message);
+        }
+    }
+    made.ttl = fields.duration(cx, "ttl").unwrap_or_default();
+    let sites = [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
+    made.same_site = fields.choice(cx, "same_site", &sites).unwrap_or_default();
+    Some(made)
 }
 
-/// `lb`: the name of a policy, or a map. Also an option of published ports.
-pub(super) fn load_balancer(cx: &mut Cx, item: &Item<'_>) {
+/// `lb`: the name of a policy, or a map.
+pub(super) fn load_balancer(cx: &mut Cx, item: &Item<'_>) -> LoadBalancing {
+    let mut made = LoadBalancing::default();
     if !item.is_map() {
-        return policy(cx, item);
+        made.policy = policy(cx, item).unwrap_or_default();
+        return made;
     }
     let fields = item.map(cx, &LB);
     if let Some(item) = fields.get("policy") {
-        policy(cx, &item);
+        made.policy = policy(cx, &item).unwrap_or_default();
     }
-    fields.boolean(cx, "prefer_local");
-    fields.int(cx, "retries", 0..=10);
-    fields.duration(cx, "retry_for");
+    made.prefer_local = fields.boolean(cx, "prefer_local").unwrap_or_default();
+    let retries = fields.int(cx, "retries", 0..=10).and_then(|n| u8::try_from(n).ok());
+    made.retries = retries.unwrap_or(made.retries);
+    made.retry_for = fields.duration(cx, "retry_for").unwrap_or(made.retry_for);
     for entry in fields.get("retry_on").map(|item| item.list(cx)).unwrap_or_default() {
-        entry.choice(cx, &[("502", ()), ("503", ()), ("504", ())]);
+        made.retry_on.extend(entry.choice(cx, &[("502", 502), ("503", 503), ("504", 504)]));
+    }
+    made
+}
+
+fn policy(cx: &mut Cx, item: &Item<'_>) -> Option<LbPolicy> {
+    let text = item.word(cx)?;
+    if let Some(name) = text.strip_prefix("header_hash:").filter(|name| headers::is_token(name)) {
+        return Some(LbPolicy::HeaderHash(name.to_ascii_lowercase()));
+    }
+    match text.as_str() {
+        "least_requests" => Some(LbPolicy::LeastRequests),
+        "random" => Some(LbPolicy::Random),
+        "round_robin" => Some(LbPolicy::RoundRobin),
+        "ip_hash" => Some(LbPolicy::IpHash),
+        _ => {
+            let words =
+                ["least_requests", "random", "round_robin", "ip_hash", "header_hash:<name>"];
+            cx.unknown_word(&item.place, &text, &words);
+            None
+        }
     }
 }
 
-fn policy(cx: &mut Cx, item: &Item<'_>) {
-    let Some(text) = item.word(cx) else { return };
-    let words = ["least_requests", "random", "round_robin", "ip_hash", "header_hash:<name>"];
-    let header = text.strip_prefix("header_hash:").is_some_and(|name| !name.is_empty());
-    if !header && !words.contains(&text.as_str()) {
-        cx.unknown_word(&item.place, &text, &words);
-    }
-}
-
-fn timeouts(cx: &mut Cx, item: &Item<'_>) {
+fn timeouts(cx: &mut Cx, item: &Item<'_>) -> RouteTimeouts {
     let fields = item.map(cx, &TIMEOUTS);
-    for key in ["connect", "response", "read", "stream_idle", "request"] {
-        fields.duration(cx, key);
+    let mut made = RouteTimeouts::default();
+    for (key, value) in [
+        ("connect", &mut made.connect),
+        ("response", &mut made.response),
+        ("read", &mut made.read),
+        ("stream_idle", &mut made.stream_idle),
+        ("request", &mut made.request),
+    ] {
+        if let Some(written) = fields.duration(cx, key) {
+            *value = written;
+        }
     }
+    made
 }
 
-fn methods(cx: &mut Cx, item: &Item<'_>) {
-    const METHODS: [&str; 9] =
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
-    for entry in item.list(cx) {
-        entry.choice(cx, &METHODS.map(|method| (method, ())));
+fn methods(cx: &mut Cx, fields: &Fields<'_>) -> BTreeSet<String> {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let mut made = BTreeSet::new();
+    for entry in fields.get("methods").map(|item| item.list(cx)).unwrap_or_default() {
+        made.extend(entry.choice(cx, &METHODS.map(|m| (m, m))).map(str::to_owned));
     }
+    made
 }
 
 /// A map from a status to the name of a config.

@@ -1,10 +1,14 @@
-//! Routes: checked in full here, served by no version yet.
+//! Routes: which requests go to which port of which service.
 
-use super::cx::{Cx, Fields, Item, Place, Spot};
+use super::cx::{Cx, Fields, Item, Spot};
 use super::route_options;
 use super::schema::{Key, Schema, closed, h, r};
 use crate::{Problem, Reason};
-use jaco_model::ServiceName;
+use jaco_model::spec::{
+    Challenge, RouteOptions, RouteSpec, RouteTarget, TlsMode, UpstreamProtocol,
+};
+use jaco_model::{DeploymentName, ServiceName, name};
+use std::collections::BTreeSet;
 
 const ROUTE: &[Key] = &[
     h("access_log"),
@@ -45,14 +49,56 @@ const SCHEMA: Schema = closed(ROUTE);
 /// What other routes and services are checked against.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
-    pub(super) place: Place,
     pub(super) domain: Spot<String>,
     pub(super) path: Spot<String>,
     pub(super) service: Option<Spot<ServiceName>>,
     pub(super) tls: Option<Spot<String>>,
-    /// Names of secrets and configs the options refer to.
-    pub(super) secrets: Vec<Spot<String>>,
+    pub(super) port: Option<u16>,
+    pub(super) protocol: UpstreamProtocol,
+    pub(super) verify: bool,
+    pub(super) shared_with: BTreeSet<DeploymentName>,
+    pub(super) options: RouteOptions,
+    /// The secret with names and passwords.
+    pub(super) password_file: Option<Spot<String>>,
+    /// Names of configs the options refer to.
     pub(super) configs: Vec<Spot<String>>,
+}
+
+impl Route {
+    /// The secret with its own certificate.
+    pub(super) fn certificate(&self) -> Option<&Spot<String>> {
+        self.tls.as_ref().filter(|tls| !matches!(tls.value.as_str(), "auto" | "off"))
+    }
+
+    /// What the proxy gets. `acme` says what a route without `tls` means.
+    pub(super) fn spec(&self, acme: bool) -> RouteSpec {
+        let tls = match self.tls.as_ref().map(|tls| tls.value.as_str()) {
+            Some("auto") => TlsMode::Auto,
+            Some("off") => TlsMode::Off,
+            Some(secret) => TlsMode::Own(secret.to_owned()),
+            None if acme => TlsMode::Auto,
+            None => TlsMode::Off,
+        };
+        let target = self.service.as_ref().zip(self.port).map(|(service, port)| RouteTarget {
+            service: service.value.clone(),
+            port,
+            protocol: self.protocol,
+            verify: self.verify,
+        });
+        let mut options = self.options.clone();
+        if let Some(auth) = options.basic_auth.as_mut().filter(|auth| auth.realm.is_empty()) {
+            auth.realm.clone_from(&self.domain.value);
+        }
+        RouteSpec {
+            domain: self.domain.value.clone(),
+            path: self.path.value.clone(),
+            target,
+            tls,
+            challenge: Challenge::Http,
+            shared_with: self.shared_with.clone(),
+            options,
+        }
+    }
 }
 
 /// Decodes the `routes` of jaco.yaml or of the top-level `x-jaco`.
@@ -82,8 +128,8 @@ fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Ro
         Some(owner) => Some(item.spot(owner.clone())),
         None => named.as_ref().and_then(|item| Some(item.spot(ServiceName::new(item.word(cx)?)))),
     };
-    let references = route_options::decode(cx, &fields);
-    check_target(cx, &fields, service.is_some() || named.is_some(), references.answers);
+    let decoded = route_options::decode(cx, &fields);
+    let port = check_target(cx, &fields, service.is_some() || named.is_some(), decoded.answers);
     let domain_item = fields.require(cx, "domain")?;
     let domain = domain(cx, &domain_item)?;
     let path = fields.get("path");
@@ -92,27 +138,30 @@ fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Ro
         None => String::new(),
     };
     check_challenge(cx, &fields, &domain);
+    let shared_with = shared_with(cx, &fields);
     let route = Route {
-        place: item.place.clone(),
         path: Spot::new(path_text, path.as_ref().map_or(&item.place, |item| &item.place)),
         service,
         tls: fields.get("tls").and_then(|item| Some(item.spot(item.word(cx)?))),
         domain: domain_item.spot(domain),
-        secrets: references.secrets,
-        configs: references.configs,
+        port,
+        protocol: decoded.protocol,
+        verify: decoded.verify,
+        shared_with,
+        options: decoded.options,
+        password_file: decoded.password_file,
+        configs: decoded.configs,
     };
     check_redirect_loop(cx, &fields, &route);
     Some(route)
 }
 
 /// A route leads to a port of a service, or answers by itself.
-fn check_target(cx: &mut Cx, fields: &Fields<'_>, has_service: bool, answers: bool) {
+fn check_target(cx: &mut Cx, fields: &Fields<'_>, has_service: bool, answers: bool) -> Option<u16> {
     let port = fields.get("port");
-    if let Some(item) = &port {
-        item.port(cx);
-    }
+    let number = port.as_ref().and_then(|item| item.port(cx));
     if answers {
-        return;
+        return number;
     }
     for (key, there) in [("service", has_service), ("port", port.is_some())] {
         if !there {
@@ -120,6 +169,22 @@ fn check_target(cx: &mut Cx, fields: &Fields<'_>, has_service: bool, answers: bo
             cx.fail(&fields.place, Reason::Required, message);
         }
     }
+    number
+}
+
+/// Deployments that may add to this domain.
+fn shared_with(cx: &mut Cx, fields: &Fields<'_>) -> BTreeSet<DeploymentName> {
+    let mut made = BTreeSet::new();
+    for entry in fields.get("shared_with").map(|item| item.list(cx)).unwrap_or_default() {
+        let Some(text) = entry.word(cx) else { continue };
+        if name::is_deployment_name(&text) {
+            made.insert(DeploymentName::new(text));
+        } else {
+            let message = format!("\"{text}\" is not a deployment name");
+            cx.fail(&entry.place, Reason::Format, message);
+        }
+    }
+    made
 }
 
 /// Lower case, no trailing dot, one leftmost wildcard at most.
@@ -148,12 +213,15 @@ fn domain_fault(domain: &str) -> Option<&'static str> {
     if domain.contains(':') {
         return Some("leave the port out");
     }
+    if !domain.is_ascii() {
+        return Some("write an international name in its ASCII form, xn--…");
+    }
     let bare = domain.strip_prefix("*.").unwrap_or(domain);
     if bare.contains('*') {
         return Some("only the leftmost label may be a wildcard");
     }
     let label = |label: &str| {
-        let legal = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         (1..=63).contains(&label.len())
             && label.chars().all(legal)
             && !label.starts_with('-')
@@ -192,6 +260,8 @@ fn check_challenge(cx: &mut Cx, fields: &Fields<'_>, domain: &str) {
         cx.unknown_word(&item.place, &text, &["http", "dns", "dns:<provider>"]);
     } else if text == "http" && domain.starts_with("*.") {
         cx.fail(&item.place, Reason::Conflict, "a wildcard certificate needs challenge dns");
+    } else if text != "http" {
+        cx.later(&item.place, "challenge dns");
     }
 }
 

@@ -27,15 +27,15 @@ macro_rules! cluster_keys {
     ($($own:expr),*) => {
         closed(&[
             $($own,)*
-            hn("acme", ACME_LATER),
+            h("acme"),
             hn("acme_dns", ACME_LATER),
-            hn("acme_email", ACME_LATER),
+            h("acme_email"),
             r("compose_service", "no such key; make name equal the compose service"),
             h("deployment"),
             c("environment"),
             h("history"),
             c("profiles"),
-            hn("routes", "ingress is not in this version yet"),
+            h("routes"),
             h("services"),
         ])
     };
@@ -76,6 +76,7 @@ pub(super) struct Cluster {
     pub(super) secrets: Vec<Spot<String>>,
     /// What a route without `tls` gets.
     pub(super) acme: Option<bool>,
+    pub(super) acme_email: Option<String>,
 }
 
 /// Decodes jaco.yaml.
@@ -104,7 +105,7 @@ fn decode(cx: &mut Cx, fields: &Fields<'_>) -> Cluster {
         acme: fields.boolean(cx, "acme"),
         ..Cluster::default()
     };
-    check_email(cx, fields, cluster.acme.unwrap_or(true));
+    cluster.acme_email = email(cx, fields, cluster.acme.unwrap_or(true));
     decode_providers(cx, fields, &mut cluster);
     cluster
 }
@@ -127,15 +128,16 @@ fn services(cx: &mut Cx, fields: &Fields<'_>) -> Vec<(Spot<String>, Options)> {
     services
 }
 
-fn check_email(cx: &mut Cx, fields: &Fields<'_>, acme: bool) {
-    let Some(item) = fields.get("acme_email") else { return };
-    let Some(text) = item.text(cx) else { return };
+fn email(cx: &mut Cx, fields: &Fields<'_>, acme: bool) -> Option<String> {
+    let item = fields.get("acme_email")?;
+    let text = item.text(cx)?;
     let shaped = text.split_once('@').is_some_and(|(user, host)| {
         !user.is_empty() && host.contains('.') && !text.contains(char::is_whitespace)
     });
     if acme && !shaped {
         cx.fail(&item.place, Reason::Format, format!("\"{text}\" is not an email address"));
     }
+    Some(text.to_owned())
 }
 
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use crate::Fault;
 use crate::entity::Origin;
+use crate::spec::SecretText;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,6 +17,10 @@ pub struct DocumentsRequest {
     /// The overlay after interpolation; empty without one.
     #[serde(default)]
     pub jaco: String,
+    /// Content of secrets that routes refer to, by name. The documents do not have it, and nothing
+    /// that is shown does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretText>,
 }
 
 /// When image references are looked up again.
