@@ -5,10 +5,15 @@ use super::client::{Call, Client};
 use super::output::{complain, notice};
 use super::{Failure, Globals};
 use jaco_manifest::{
-    FileKind, Files, Input, LoadOptions, Loaded, Outcome, PathKind, Problems, Variables,
+    FileKind, Files, Input, LoadOptions, Loaded, ObjectSource, Outcome, PathKind, Problem,
+    Problems, Variables,
 };
+use jaco_manifest::node::Position;
+use jaco_model::ErrorCode;
 use jaco_model::entity::Origin;
+use jaco_model::spec::SecretText;
 use jaco_model::view::{ClusterView, DocumentsRequest, Warning};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -95,11 +100,12 @@ pub(crate) fn check(flags: &InputFlags, bind_paths: &[String]) -> Result<Checked
         strict: flags.strict,
     };
     let loaded = jaco_manifest::load(&options, &OsFiles)?;
-    let outcome = compile(&loaded, bind_paths);
+    let (outcome, secrets) = compile_with_secrets(&loaded, bind_paths)?;
     let documents = DocumentsRequest {
         name: loaded.name.name.to_string(),
         compose: jaco_manifest::emit(&loaded.compose),
         jaco: loaded.overlay.as_ref().map(jaco_manifest::emit).unwrap_or_default(),
+        secrets,
     };
     Ok(Checked { loaded, outcome, documents })
 }
@@ -111,7 +117,61 @@ fn process_env() -> Variables {
         .collect()
 }
 
-fn compile(loaded: &Loaded, bind_paths: &[String]) -> Outcome {
+/// Largest content of a secret, in bytes.
+const SECRET_MAX: usize = 512 << 10;
+
+/// Compiles, reads the secrets that routes refer to, and compiles again with them.
+fn compile_with_secrets(
+    loaded: &Loaded,
+    bind_paths: &[String],
+) -> Result<(Outcome, BTreeMap<String, SecretText>), Problems> {
+    let mut secrets = BTreeMap::new();
+    let outcome = compile(loaded, bind_paths, &secrets);
+    if outcome.wanted.is_empty() || !outcome.problems.errors.is_empty() {
+        return Ok((outcome, secrets));
+    }
+    let mut problems = Problems { files: loaded.problems.files.clone(), ..Problems::default() };
+    for (name, source) in &outcome.wanted {
+        match read_secret(loaded, source) {
+            Ok(text) => _ = secrets.insert(name.clone(), SecretText::new(text)),
+            Err(why) => {
+                let message = format!("secret \"{name}\": {why}");
+                let path = format!("secrets.{name}");
+                let code = ErrorCode::ValidationFailed;
+                problems.errors.push(Problem::new(code, Position::default(), &path, message));
+            }
+        }
+    }
+    problems.finish();
+    if !problems.errors.is_empty() {
+        return Err(problems);
+    }
+    Ok((compile(loaded, bind_paths, &secrets), secrets))
+}
+
+fn read_secret(loaded: &Loaded, source: &ObjectSource) -> Result<String, String> {
+    let bytes = match source {
+        ObjectSource::Content(text) => return Ok(text.clone()),
+        ObjectSource::Environment(variable) => {
+            return std::env::var(variable)
+                .map_err(|_| format!("the environment variable {variable} is not set"));
+        }
+        ObjectSource::File(path) => {
+            let path = loaded.compose_dir.join(path);
+            OsFiles.read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
+        }
+    };
+    if bytes.len() > SECRET_MAX {
+        return Err(format!("it has {} bytes; the most are {SECRET_MAX}", bytes.len()));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
+}
+
+fn compile(
+    loaded: &Loaded,
+    bind_paths: &[String],
+    secrets: &BTreeMap<String, SecretText>,
+) -> Outcome {
     let look = |path: &str| path_kind(&loaded.compose_dir.join(path));
     let name = loaded.name.name.to_string();
     let mut outcome = jaco_manifest::compile(&Input {
@@ -120,6 +180,7 @@ fn compile(loaded: &Loaded, bind_paths: &[String]) -> Outcome {
         look: Some(&look),
         disabled: loaded.disabled_services.iter().cloned().collect(),
         bind_paths: bind_paths.to_vec(),
+        secrets: secrets.clone(),
         ..Input::new(&loaded.compose, loaded.problems.files.clone())
     });
     outcome.problems.warnings.extend(loaded.problems.warnings.iter().cloned());

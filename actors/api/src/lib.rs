@@ -19,6 +19,7 @@ mod logs;
 mod look;
 mod nodes;
 mod openapi;
+mod route;
 mod rows;
 mod server;
 mod stream;

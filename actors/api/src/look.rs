@@ -148,7 +148,7 @@ pub(crate) fn status_view(state: &State, target: Option<&Target>, all: bool) -> 
     StatusView {
         deployments: deployments.map(|deployment| deployment_row(state, deployment)).collect(),
         replicas,
-        routes: Vec::new(),
+        routes: crate::route::rows(state, target.and_then(|t| t.deployment(state)).as_ref()),
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) const CALLS: &[Call] = &[
     ("post", "/v1/nodes/{name}/remove", "Begin to remove a member; `force` does not move replicas"),
     ("get", "/v1/volumes", "Named volumes and the nodes that hold them"),
     ("get", "/v1/networks", "Networks in use"),
+    ("get", "/v1/routes", "Routes; `domain` picks one"),
+    ("get", "/v1/routes/{domain}", "The routes of a domain with their replicas"),
     ("get", "/v1/audit", "Audit log; `follow` streams new lines"),
     ("get", "/v1/replicas", "Replicas"),
     ("get", "/v1/replicas/{id}", "One replica with its history"),

@@ -16,8 +16,8 @@ pub use deploy::{
 };
 pub use look::{
     DependencyView, DeploymentRow, DeploymentSummary, DeploymentView, LogLine, NetworkView,
-    PlacementView, ReplicaDetail, ReplicaRow, ReplicaStatusRow, RolloutView, RouteRow,
-    ServiceSummary, StatusView, TransitionView, VolumeView,
+    PlacementView, ReplicaDetail, ReplicaRow, ReplicaStatusRow, RolloutView, RouteEntry, RouteRow,
+    RouteView, ServiceSummary, StatusView, TransitionView, UpstreamRow, VolumeView,
 };
 pub use node::{
     CapacityView, ClusterView, InitRequest, InitView, JoinRequest, JoinTokenRequest, JoinTokenView,

@@ -2,6 +2,7 @@
 
 mod deployment;
 mod replica;
+mod route;
 
 use crate::cli::client::{Call, Client};
 use crate::cli::output::{Table, show, state};
@@ -9,7 +10,7 @@ use crate::cli::{Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
 use jaco_model::view::{DeploymentSummary, NetworkView, ReplicaRow, VolumeView};
 
-/// show stored deployments, replicas, volumes and networks
+/// show stored deployments, replicas, routes, volumes and networks
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "get")]
 pub(crate) struct Get {
@@ -26,6 +27,8 @@ enum Kind {
     Replica(replica::Replica),
     Volumes(Volumes),
     Networks(Networks),
+    Routes(route::Routes),
+    Route(route::Route),
 }
 
 /// list deployments
@@ -74,6 +77,8 @@ pub(crate) fn run(globals: &Globals, verb: Get) -> Outcome {
         Kind::Replica(verb) => replica::run(globals, &client, &verb),
         Kind::Volumes(Volumes {}) => volumes(globals, &client),
         Kind::Networks(Networks {}) => networks(globals, &client),
+        Kind::Routes(verb) => route::list(globals, &client, verb),
+        Kind::Route(verb) => route::one(globals, &client, &verb),
     }
 }
 

@@ -75,7 +75,18 @@ fn text(globals: &Globals, view: &StatusView) -> String {
         replicas.row(replica(globals, row));
     }
     let headings = ["DOMAIN", "PATH", "DEPLOYMENT", "SERVICE", "PORT", "TLS", "READY"];
-    let routes = Table::new(&headings);
+    let mut routes = Table::new(&headings);
+    for row in &view.routes {
+        routes.row([
+            row.domain.clone(),
+            row.path.clone(),
+            row.deployment.clone(),
+            row.service.clone(),
+            row.port.map(|port| port.to_string()).unwrap_or_default(),
+            row.tls.clone(),
+            format!("{}/{}", row.ready_replicas, row.total_replicas),
+        ]);
+    }
     format!(
         "Deployments:\n{}\nReplicas:\n{}\nRoutes:\n{}",
         deployments.fit(width),

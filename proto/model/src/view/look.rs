@@ -10,7 +10,7 @@ pub struct StatusView {
     pub deployments: Vec<DeploymentRow>,
     /// Replicas by id; one row per instance.
     pub replicas: Vec<ReplicaStatusRow>,
-    /// Routes; none in this version.
+    /// Routes by domain and path.
     pub routes: Vec<RouteRow>,
 }
 
@@ -94,11 +94,63 @@ pub struct ReplicaStatusRow {
     pub since: String,
 }
 
-/// One route; none in this version, the table keeps its place.
+/// One route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteRow {
     /// Domain.
     pub domain: String,
+    /// Prefix; empty is every path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Whose it is.
+    pub deployment: String,
+    /// Where it leads; empty for a route that answers by itself.
+    pub service: String,
+    /// Port in the containers.
+    pub port: Option<u16>,
+    /// `auto`, `off`, or the secret with the certificate.
+    pub tls: String,
+    /// Whether the path is removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strip_path: bool,
+    /// Replicas that take requests.
+    pub ready_replicas: usize,
+    /// Replicas that are meant to.
+    pub total_replicas: usize,
+}
+
+/// Answer of `get route`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteView {
+    /// Domain.
+    pub domain: String,
+    /// In the order in which they are tried.
+    pub routes: Vec<RouteEntry>,
+}
+
+/// One route of a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteEntry {
+    /// What the list shows too.
+    #[serde(flatten)]
+    pub row: RouteRow,
+    /// Whether it takes what no other takes.
+    pub catch_all: bool,
+    /// The deployment that owns the domain.
+    pub owner: String,
+    /// Its replicas.
+    pub upstreams: Vec<UpstreamRow>,
+}
+
+/// A replica behind a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamRow {
+    /// Its id.
+    pub replica: String,
+    /// Where it is; empty before it has an address.
+    pub address: String,
+    /// Its state.
+    pub state: String,
 }
 
 /// One line of `get deployments`.
