@@ -1,3 +1,7 @@
 //! The front door's sockets: what the decisions of `jaco-ingress-core` are carried out with.
 
 #![forbid(unsafe_code)]
+
+mod http;
+
+pub use http::{Config, Counts, Driver, DriverHandle, Error, Health};

@@ -1,0 +1,194 @@
+//! Bodies on their way through: bounded in size and in silence, and watched for their end.
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Why a body broke off, as far as the one who sends it is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    TooLarge,
+    Silent,
+    Gone,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::TooLarge => "the body is too large",
+            Fault::Silent => "no more of the body came in time",
+            Fault::Gone => "the body broke off",
+        })
+    }
+}
+
+impl Error for Fault {}
+
+/// Where the one who waits for an answer sees what became of the request's body.
+pub(super) type Verdict = Rc<Cell<Option<Fault>>>;
+
+/// Is told whether the body ended well, and its bytes.
+type OnEnd = Box<dyn FnOnce(bool, u64)>;
+
+/// A body of either direction.
+pub(super) struct Body {
+    source: Source,
+    passed: u64,
+    limit: Option<u64>,
+    silence: Option<Silence>,
+    verdict: Option<Verdict>,
+    on_end: Option<OnEnd>,
+}
+
+enum Source {
+    Own(Option<Bytes>),
+    Stream(Incoming),
+}
+
+struct Silence {
+    longest: Duration,
+    timer: Pin<Box<Sleep>>,
+    is_waiting: bool,
+}
+
+impl Body {
+    pub(super) fn own(bytes: impl Into<Bytes>) -> Body {
+        let bytes = bytes.into();
+        Body::new(Source::Own((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    pub(super) fn stream(incoming: Incoming) -> Body {
+        Body::new(Source::Stream(incoming))
+    }
+
+    fn new(source: Source) -> Body {
+        Body { source, passed: 0, limit: None, silence: None, verdict: None, on_end: None }
+    }
+
+    /// Breaks off after so many bytes.
+    pub(super) fn at_most(mut self, limit: Option<u64>) -> Body {
+        self.limit = limit;
+        self
+    }
+
+    /// Breaks off when nothing comes for so long; zero is for ever.
+    pub(super) fn silent_at_most(mut self, longest: Duration) -> Body {
+        self.silence = (!longest.is_zero()).then(|| Silence {
+            longest,
+            timer: Box::pin(tokio::time::sleep(longest)),
+            is_waiting: false,
+        });
+        self
+    }
+
+    pub(super) fn reports_to(mut self, verdict: Verdict) -> Body {
+        self.verdict = Some(verdict);
+        self
+    }
+
+    /// Runs at the end, also when the body is given up.
+    pub(super) fn at_end(mut self, on_end: impl FnOnce(bool, u64) + 'static) -> Body {
+        let before = self.on_end.take();
+        self.on_end = Some(Box::new(move |is_whole, bytes| {
+            if let Some(before) = before {
+                before(is_whole, bytes);
+            }
+            on_end(is_whole, bytes);
+        }));
+        self
+    }
+
+    fn break_off(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(verdict) = &self.verdict {
+            verdict.set(Some(fault));
+        }
+        self.end(false);
+        Poll::Ready(Some(Err(fault)))
+    }
+
+    fn end(&mut self, is_whole: bool) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end(is_whole, self.passed);
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut self.source {
+            Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Stream(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(|_| Fault::Gone)))
+            }
+        }
+    }
+
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(silence) = &mut self.silence else { return false };
+        if !silence.is_waiting {
+            silence.is_waiting = true;
+            silence.timer.as_mut().reset(Instant::now() + silence.longest);
+        }
+        silence.timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match self.poll_source(cx) {
+            Poll::Pending if self.is_silent(cx) => self.break_off(Fault::Silent),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                self.end(true);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(fault))) => self.break_off(fault),
+            Poll::Ready(Some(Ok(frame))) => {
+                self.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(silence) = &mut self.silence {
+                    silence.is_waiting = false;
+                }
+                if self.limit.is_some_and(|limit| self.passed > limit) {
+                    return self.break_off(Fault::TooLarge);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(bytes) => bytes.is_none(),
+            Source::Stream(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::Stream(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // The receiver need not ask for more when the length says that this was all.
+        let is_whole = self.is_end_stream();
+        self.end(is_whole);
+    }
+}

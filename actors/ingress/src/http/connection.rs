@@ -1,0 +1,156 @@
+//! One client's connection, from its first byte to its last.
+
+use super::body::Body;
+use super::client::{Client, Pulse};
+use super::counters::count;
+use super::pipeline;
+use super::worker::Worker;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jaco_ingress_core::ListenKind;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEADER_BYTES: usize = 32 * 1024;
+const HEADERS: usize = 100;
+
+/// What all requests of a connection have in common.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// The name of the TLS handshake; `None` without TLS.
+    pub(super) name: Option<String>,
+    pub(super) pulse: Arc<Pulse>,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    client: SocketAddr,
+    kind: ListenKind,
+) {
+    count(&worker.shared.counters.connections);
+    let Ok(local) = stream.local_addr() else { return };
+    let pulse = Arc::new(Pulse::default());
+    let mut peer = Peer { client, local, name: None, pulse };
+    if kind == ListenKind::Http {
+        return serve_http1(worker, stream, peer).await;
+    }
+    let handshake = tokio::time::timeout(HANDSHAKE, worker.tls.accept(stream)).await;
+    let Ok(Ok(stream)) = handshake else {
+        return count(&worker.shared.counters.handshakes_failed);
+    };
+    let session = stream.get_ref().1;
+    peer.name = session.server_name().map(str::to_ascii_lowercase);
+    if session.alpn_protocol() == Some(b"h2") {
+        serve_http2(worker, stream, peer).await;
+    } else {
+        serve_http1(worker, stream, peer).await;
+    }
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    peer: Rc<Peer>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    Ok(pipeline::answer(worker, peer, request).await)
+}
+
+async fn serve_http1<S>(worker: Rc<Worker>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let config = &worker.shared.config;
+    let (header, idle) = (config.header_timeout, config.idle_timeout);
+    let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), header, idle));
+    let mut stopping = worker.stopping.clone();
+    let (worker, peer) = (worker.clone(), Rc::new(peer));
+    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The client's own bounds are tighter. This one is for what they do not see.
+        .header_read_timeout(idle + header)
+        .max_headers(HEADERS)
+        .max_header_size(HEADER_BYTES)
+        .max_buf_size(4 * HEADER_BYTES);
+    let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.wait_for(Option::is_some) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client's connection broke");
+    }
+}
+
+async fn serve_http2<S>(worker: Rc<Worker>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let idle = worker.shared.config.idle_timeout;
+    let mut stopping = worker.stopping.clone();
+    let pulse = peer.pulse.clone();
+    let peer = Rc::new(peer);
+    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
+    let mut builder = hyper::server::conn::http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(64 * 1024)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(256 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(200)
+        .enable_connect_protocol();
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut begun = 0;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            _ = stopping.wait_for(Option::is_some) => {
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
+            }
+            () = tokio::time::sleep(idle) => {
+                if pulse.running() == 0 && pulse.begun() == begun {
+                    connection.as_mut().graceful_shutdown();
+                    let ended = tokio::time::timeout(HANDSHAKE, connection.as_mut()).await;
+                    break ended.unwrap_or(Ok(()));
+                }
+                begun = pulse.begun();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client's connection broke");
+    }
+}
+
+/// Runs the futures of a connection on its worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}

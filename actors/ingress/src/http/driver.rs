@@ -1,0 +1,255 @@
+//! The proxy's threads, and how others talk to them.
+
+use super::auth::Passwords;
+use super::certificates::Certificates;
+use super::counters::{Counters, Counts};
+use super::limits::Limits;
+use super::loads::Loads;
+use super::worker::{self, Order};
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use jaco_ingress_core::{Effect, Input, ListenKey, ListenKind, Table};
+use jaco_kit::{Clock, Seeds};
+use jaco_model::spec::AccessLog;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// What the proxy is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads, at least one.
+    pub workers: usize,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Hosts under which load balancers ask for the health of this node, lower case.
+    pub names: Vec<String>,
+    /// Whose word about the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which requests are logged when the route does not say.
+    pub access_log: AccessLog,
+    /// Wait for a request's header once it has begun, and for the first one.
+    pub header_timeout: Duration,
+    /// Keys the cookies that keep clients at their replicas; the same on all nodes.
+    pub cookie_key: [u8; 32],
+    /// Life of a connection without a request.
+    pub idle_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults of a node.
+    pub fn new(clock: Clock) -> Config {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Config {
+            workers: cores.min(4),
+            clock,
+            names: Vec::new(),
+            trusted_proxies: Vec::new(),
+            access_log: AccessLog::Errors,
+            cookie_key: [0; 32],
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// Why the proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system gives no thread, event loop or randomness.
+    #[error("cannot start the proxy")]
+    System(#[from] io::Error),
+    /// The TLS library refuses the settings.
+    #[error("cannot set TLS up")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What load balancers in front are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Health {
+    /// Nothing was served yet.
+    Starting,
+    /// Serves.
+    Ready,
+    /// About to end.
+    Draining,
+}
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) table: ArcSwap<Table>,
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) counters: Counters,
+    pub(super) loads: Loads,
+    pub(super) passwords: Passwords,
+    pub(super) limits: Limits,
+    health: AtomicU8,
+}
+
+impl Shared {
+    pub(super) fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            0 => Health::Starting,
+            1 => Health::Ready,
+            _ => Health::Draining,
+        }
+    }
+
+    fn set_health(&self, health: Health) {
+        self.health.store(health as u8, Ordering::Relaxed);
+    }
+}
+
+/// The proxy, before it runs.
+#[derive(Debug)]
+pub struct Driver;
+
+/// A running proxy. Cloning shares it; when the last clone goes its sockets close.
+#[derive(Clone)]
+pub struct DriverHandle {
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+    open: Arc<Mutex<BTreeMap<ListenKey, SocketAddr>>>,
+    deliver: Arc<Mutex<dyn Fn(Input) + Send>>,
+    stop: Arc<watch::Sender<Option<Duration>>>,
+}
+
+impl Driver {
+    /// Starts the threads. Inputs go to `deliver`, which must not block.
+    ///
+    /// # Errors
+    /// When the system gives no thread, event loop or randomness.
+    pub fn spawn(
+        config: Config,
+        deliver: impl Fn(Input) + Send + 'static,
+    ) -> Result<DriverHandle, Error> {
+        let count = config.workers.max(1);
+        let shared = Arc::new(Shared {
+            config,
+            table: ArcSwap::default(),
+            certificates: Arc::default(),
+            counters: Counters::default(),
+            loads: Loads::default(),
+            limits: Limits::default(),
+            passwords: Passwords::new(Seeds.bytes()?),
+            health: AtomicU8::new(Health::Starting as u8),
+        });
+        let (stop, stopping) = watch::channel(None);
+        let mut workers = Vec::new();
+        for _ in 0..count {
+            let (orders, inbox) = mpsc::unbounded_channel();
+            worker::start(shared.clone(), inbox, stopping.clone(), Seeds.seed()?)?;
+            workers.push(orders);
+        }
+        drop(stopping);
+        let deliver = Arc::new(Mutex::new(deliver));
+        Ok(DriverHandle { shared, workers, open: Arc::default(), deliver, stop: Arc::new(stop) })
+    }
+}
+
+impl DriverHandle {
+    /// Carries out one order. New tables are in use at once; a `Listen` for HTTP or HTTPS is
+    /// answered by one input before this returns. Published ports are not this driver's.
+    pub fn run(&self, effect: Effect) {
+        match effect {
+            Effect::Serve(table) => self.serve(table),
+            Effect::Listen { op, key } if is_ours(&key) => {
+                let result = self.listen(key).map_err(|error| error.to_string());
+                let deliver = self.deliver.lock().unwrap_or_else(PoisonError::into_inner);
+                deliver(Input::Listening { op, result });
+            }
+            Effect::Unlisten { key } if is_ours(&key) => {
+                self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                self.tell(|| Order::Unlisten(key));
+            }
+            Effect::Listen { .. } | Effect::Unlisten { .. } => {}
+        }
+    }
+
+    fn serve(&self, table: Arc<Table>) {
+        self.shared.certificates.load(&table);
+        self.shared.loads.keep(&table);
+        self.shared.table.store(table);
+        if self.shared.health() == Health::Starting {
+            self.shared.set_health(Health::Ready);
+        }
+        self.tell(|| Order::Swapped);
+    }
+
+    fn listen(&self, key: ListenKey) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains_key(&key) {
+            return Ok(());
+        }
+        let listener = bind(key.address)?;
+        let address = listener.local_addr()?;
+        let clones: Vec<_> =
+            self.workers.iter().map(|_| listener.try_clone()).collect::<Result<_, _>>()?;
+        for (worker, listener) in self.workers.iter().zip(clones) {
+            // A worker lives as long as a handle does.
+            let _ = worker.send(Order::Listen(key, listener));
+        }
+        open.insert(key, address);
+        Ok(())
+    }
+
+    fn tell(&self, order: impl Fn() -> Order) {
+        for worker in &self.workers {
+            let _ = worker.send(order());
+        }
+    }
+
+    /// Where a socket really is open: the port of one that was asked for as port 0.
+    pub fn address(&self, key: ListenKey) -> Option<SocketAddr> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.counts()
+    }
+
+    /// From now on load balancers in front are told to go elsewhere. Everything is served still.
+    pub fn drain(&self) {
+        self.shared.set_health(Health::Draining);
+    }
+
+    /// Accepts nothing more, lets running requests end for so long, and returns when all threads
+    /// are done.
+    pub async fn stop(&self, within: Duration) {
+        self.drain();
+        self.stop.send_replace(Some(within));
+        self.stop.closed().await;
+    }
+}
+
+impl fmt::Debug for DriverHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverHandle").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+fn is_ours(key: &ListenKey) -> bool {
+    matches!(key.kind, ListenKind::Http | ListenKind::Https)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // So that a restart need not wait for old connections. It lets nobody else in.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,228 @@
+//! One request and its answer between the proxy and the replicas, with what is tried again.
+
+use super::answer::Refusal;
+use super::body::{Body, Fault, Verdict};
+use super::counters::count;
+use super::loads::Running;
+use super::pick::{Choice, Picked, pick};
+use super::pool::Lease;
+use super::worker::Worker;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use jaco_ingress_core::Service;
+use jaco_model::spec::{HostHeader, RouteOptions};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+/// What a request needs besides itself.
+pub(super) struct Errand<'a> {
+    pub(super) worker: &'a Rc<Worker>,
+    pub(super) service: &'a Service,
+    pub(super) options: &'a RouteOptions,
+    pub(super) port: u16,
+    pub(super) is_http2: bool,
+    pub(super) affinity: &'a str,
+    pub(super) wanted: Option<Ipv4Addr>,
+    pub(super) verdict: Verdict,
+}
+
+/// An answer, and what must be kept until its end.
+pub(super) struct Answered {
+    pub(super) response: Response<Incoming>,
+    pub(super) from: SocketAddr,
+    pub(super) running: Running,
+    /// Goes back to the pool when the answer is through.
+    pub(super) sender: Option<http1::SendRequest<Body>>,
+    pub(super) attempts: u32,
+}
+
+/// A try without an answer.
+enum Failed {
+    /// No byte reached an application; here is the request again.
+    Unsent(Request<Body>),
+    /// Nobody knows what became of it.
+    Lost(&'static str),
+    Late,
+}
+
+/// Finds a replica that answers.
+pub(super) async fn run(errand: &Errand<'_>, request: Request<Body>) -> Result<Answered, Refusal> {
+    let lb = &errand.options.lb;
+    let clock = errand.worker.shared.config.clock;
+    let began = clock.mono();
+    let spare = spare(&request);
+    let mut next = Some(request);
+    let mut tried: Vec<Ipv4Addr> = Vec::new();
+    let mut attempts = 0;
+    let mut reason = "upstream_reset";
+    while let Some(request) = next.take() {
+        let Some(picked) = choose(errand, &tried) else { return Err(Refusal::no_upstream()) };
+        let SocketAddr::V4(address) = picked.address else { break };
+        attempts += 1;
+        if attempts > 1 {
+            count(&errand.worker.shared.counters.retries);
+        }
+        match once(errand, &picked, request).await {
+            Ok((response, running, sender)) => {
+                let from = picked.address;
+                return Ok(Answered { response, from, running, sender, attempts });
+            }
+            Err(Failed::Late) => {
+                return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"));
+            }
+            Err(Failed::Unsent(request)) => next = Some(request),
+            Err(Failed::Lost(why)) => {
+                if let Some(fault) = errand.verdict.get() {
+                    return Err(blame(fault));
+                }
+                reason = why;
+                next = spare.as_ref().map(copy);
+            }
+        }
+        tried.push(*address.ip());
+        let is_late = clock.mono().since(began) >= lb.retry_for.std();
+        if is_late || attempts > u32::from(lb.retries) {
+            break;
+        }
+    }
+    Err(Refusal::new(StatusCode::BAD_GATEWAY, reason))
+}
+
+fn blame(fault: Fault) -> Refusal {
+    match fault {
+        Fault::TooLarge => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_limit"),
+        Fault::Silent => Refusal::new(StatusCode::REQUEST_TIMEOUT, "client_timeout"),
+        Fault::Gone => Refusal::bad("client_closed"),
+    }
+}
+
+fn choose(errand: &Errand<'_>, tried: &[Ipv4Addr]) -> Option<Picked> {
+    let worker = errand.worker;
+    let choice = Choice {
+        lb: &errand.options.lb,
+        port: errand.port,
+        most: errand.options.max_concurrent,
+        affinity: errand.affinity,
+        wanted: errand.wanted.filter(|address| !tried.contains(address)),
+        tried,
+        now: worker.shared.config.clock.mono(),
+        random: worker.random(),
+        turn: worker.turn(),
+    };
+    pick(errand.service, &worker.shared.loads, &choice)
+}
+
+type Got = (Response<Incoming>, Running, Option<http1::SendRequest<Body>>);
+
+async fn once(
+    errand: &Errand<'_>,
+    picked: &Picked,
+    mut request: Request<Body>,
+) -> Result<Got, Failed> {
+    let running = Running::new(picked.load.clone());
+    let timeouts = &errand.options.timeouts;
+    let clock = errand.worker.shared.config.clock;
+    let within = timeouts.connect.std();
+    loop {
+        let pool = &errand.worker.pool;
+        let lease = if errand.is_http2 {
+            pool.http2(picked.address, within).await
+        } else {
+            pool.http1(picked.address, within).await
+        };
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::debug!(upstream = %picked.address, %error, "cannot reach a replica");
+                picked.load.failed(clock.mono());
+                return Err(Failed::Unsent(request));
+            }
+        };
+        picked.load.connected();
+        address(&mut request, picked.address, errand);
+        let was_reused = matches!(lease, Lease::Http1 { is_reused: true, .. });
+        let sending = send(lease, request);
+        let sent = if timeouts.response.0 == 0 {
+            sending.await
+        } else {
+            let waiting = tokio::time::timeout(timeouts.response.std(), sending).await;
+            waiting.map_err(|_| Failed::Late)?
+        };
+        match sent {
+            Ok((response, sender)) => return Ok((response, running, sender)),
+            // An idle connection was closed under our hands: the next one may be good.
+            Err(Failed::Unsent(again)) if was_reused => request = again,
+            Err(failed) => return Err(failed),
+        }
+    }
+}
+
+async fn send(
+    lease: Lease,
+    request: Request<Body>,
+) -> Result<(Response<Incoming>, Option<http1::SendRequest<Body>>), Failed> {
+    let (sent, sender) = match lease {
+        Lease::Http1 { mut sender, .. } => {
+            if sender.ready().await.is_err() {
+                return Err(Failed::Unsent(request));
+            }
+            (sender.try_send_request(request).await, Some(sender))
+        }
+        Lease::Http2(mut sender) => {
+            if sender.ready().await.is_err() {
+                return Err(Failed::Unsent(request));
+            }
+            (sender.try_send_request(request).await, None)
+        }
+    };
+    match sent {
+        Ok(response) => Ok((response, sender)),
+        Err(mut error) => Err(match error.take_message() {
+            Some(request) => Failed::Unsent(request),
+            None if error.error().is_parse() => Failed::Lost("upstream_invalid"),
+            None => Failed::Lost("upstream_reset"),
+        }),
+    }
+}
+
+/// Puts the replica into the request's target and host as the protocol wants them.
+fn address(request: &mut Request<Body>, to: SocketAddr, errand: &Errand<'_>) {
+    if errand.options.host_header == HostHeader::Upstream {
+        super::headers::set(request.headers_mut(), hyper::header::HOST, &to.to_string());
+    }
+    let path = request.uri().path_and_query().cloned();
+    if errand.is_http2 {
+        *request.version_mut() = Version::HTTP_2;
+        let host = request.headers_mut().remove(hyper::header::HOST);
+        let host = host.as_ref().and_then(|host| host.to_str().ok()).map(str::to_owned);
+        let authority = host
+            .or_else(|| request.uri().authority().map(|authority| authority.to_string()))
+            .unwrap_or_else(|| to.to_string());
+        let mut uri = Uri::builder().scheme("http").authority(authority);
+        if let Some(path) = path {
+            uri = uri.path_and_query(path);
+        }
+        if let Ok(uri) = uri.build() {
+            *request.uri_mut() = uri;
+        }
+    } else {
+        *request.version_mut() = Version::HTTP_11;
+    }
+}
+
+/// A second copy of a request that may be sent twice (RFC 9110, 9.2.1) and has no body.
+fn spare(request: &Request<Body>) -> Option<Request<Body>> {
+    let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let is_plain = !request.headers().contains_key(hyper::header::UPGRADE);
+    (is_safe && is_plain && request.body().is_end_stream()).then(|| copy(request))
+}
+
+fn copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::own(""));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.version_mut() = request.version();
+    copy
+}

@@ -1,0 +1,27 @@
+//! The HTTP and HTTPS proxy.
+//!
+//! Each worker is a thread with an event loop of its own that accepts from the same sockets, and
+//! keeps its own connections to the replicas. A request uses the table that was there when it
+//! began.
+
+mod answer;
+mod auth;
+mod body;
+mod certificates;
+mod client;
+mod connection;
+mod counters;
+mod driver;
+mod exchange;
+mod headers;
+mod limits;
+mod loads;
+mod matching;
+mod pick;
+mod pipeline;
+mod pool;
+mod tunnel;
+mod worker;
+
+pub use counters::Counts;
+pub use driver::{Config, Driver, DriverHandle, Error, Health};

@@ -1,0 +1,626 @@
+//! What is done to one request, in order: challenge, redirect to HTTPS, addresses, rate,
+//! password, maintenance, redirect, size, then the replica.
+
+use super::answer::{Asked, Refusal};
+use super::body::{Body, Verdict};
+use super::connection::Peer;
+use super::counters::count;
+use super::driver::{Health, Shared};
+use super::exchange::{self, Answered, Errand};
+use super::headers::{self, Origin};
+use super::worker::Worker;
+use super::{matching, tunnel};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::header::{
+    self, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
+    HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use ipnet::IpNet;
+use jaco_ingress_core::{Route, Service, Table};
+use jaco_kit_core::Mono;
+use jaco_model::spec::{
+    AccessLog, HostHeader, LbPolicy, RateKey, RouteOptions, SameSite, Sticky, TlsMode,
+    UpstreamProtocol,
+};
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+const HEALTH: &str = "/.well-known/jaco/health";
+
+/// One request on its way.
+struct Visit {
+    worker: Rc<Worker>,
+    peer: Rc<Peer>,
+    table: Arc<Table>,
+    asked: Asked,
+    client: IpAddr,
+    is_trusted: bool,
+    host: String,
+    method: Method,
+    path: String,
+    version: Version,
+    began: Mono,
+    route: Option<Arc<Route>>,
+    attempts: u32,
+    reason: &'static str,
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    worker: Rc<Worker>,
+    peer: Rc<Peer>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let beat = peer.pulse.begin();
+    count(&worker.shared.counters.requests);
+    let mut visit = Visit::new(worker, peer, &request);
+    let mut response = match visit.handle(request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            visit.reason = refusal.reason;
+            if refusal.status.as_u16() >= 400 {
+                count(&visit.worker.shared.counters.refused);
+            }
+            let mut response = refusal.response(&visit.asked);
+            if visit.version >= Version::HTTP_2 {
+                response.headers_mut().remove(header::CONNECTION);
+            }
+            response
+        }
+    };
+    headers::set(response.headers_mut(), headers::X_REQUEST_ID, &visit.asked.id);
+    let status = response.status();
+    response.map(|body| {
+        body.at_end(move |is_whole, bytes| {
+            drop(beat);
+            visit.log(status, is_whole, bytes);
+        })
+    })
+}
+
+impl Visit {
+    fn new(worker: Rc<Worker>, peer: Rc<Peer>, request: &Request<Incoming>) -> Visit {
+        let config = &worker.shared.config;
+        let trusted = &config.trusted_proxies;
+        let client = headers::client(request.headers(), peer.client, trusted);
+        let is_trusted = contains(trusted, peer.client.ip().to_canonical());
+        let given = request.headers().get(headers::X_REQUEST_ID).filter(|_| is_trusted);
+        let id = match given.and_then(|id| id.to_str().ok()).filter(|id| id.len() <= 128) {
+            Some(id) if id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
+                id.to_owned()
+            }
+            _ => headers::uuid(config.clock.wall().0, worker.random(), worker.random()),
+        };
+        Visit {
+            table: worker.shared.table.load_full(),
+            asked: Asked::new(request.headers(), id),
+            client,
+            is_trusted,
+            host: String::new(),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            version: request.version(),
+            began: config.clock.mono(),
+            route: None,
+            attempts: 0,
+            reason: "",
+            worker,
+            peer,
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.worker.shared
+    }
+
+    fn is_tls(&self) -> bool {
+        self.peer.name.is_some()
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_tls() { "https" } else { "http" }
+    }
+
+    async fn handle(&mut self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let is_tunnel = request.extensions().get::<Protocol>().is_some();
+        if self.method == Method::TRACE || (self.method == Method::CONNECT && !is_tunnel) {
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method");
+            return Err(refusal.with(ALLOW, HeaderValue::from_static("GET, HEAD, POST")));
+        }
+        self.host = headers::host(&request)?;
+        if let Some(refusal) = self.own_paths(&request) {
+            return Err(refusal);
+        }
+        let (route, path) = self.find(&request)?;
+        self.route = Some(route.clone());
+        self.secure(&route, &request)?;
+        self.admit(&route, request.headers()).await?;
+        self.divert(&route, &request, &path)?;
+        self.forward(&route, request, &path).await
+    }
+
+    /// The health of the node, and answers to the checks of certificate authorities.
+    fn own_paths(&self, request: &Request<Incoming>) -> Option<Refusal> {
+        let path = request.uri().path();
+        if path == HEALTH && self.shared().config.names.contains(&self.host) {
+            let (status, text) = match self.shared().health() {
+                Health::Ready => (StatusCode::OK, "ready"),
+                Health::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+                Health::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            };
+            return Some(Refusal::new(status, "health").saying(text));
+        }
+        let token = path.strip_prefix(CHALLENGES).filter(|_| !self.is_tls())?;
+        let key = (self.host.clone(), token.to_owned());
+        match self.table.tokens.get(&key) {
+            Some(answer) => Some(Refusal::new(StatusCode::OK, "challenge").saying(answer)),
+            None => {
+                let site = matching::site(&self.table, &self.host)?;
+                let route = site.routes.get("").filter(|route| route.spec.options.acme_passthrough);
+                let passes = route.is_some_and(|route| route.spec.tls != TlsMode::Auto);
+                (!passes).then(|| Refusal::new(StatusCode::NOT_FOUND, "no_challenge"))
+            }
+        }
+    }
+
+    fn find(&self, request: &Request<Incoming>) -> Result<(Arc<Route>, String), Refusal> {
+        let none = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
+        let misdirected = || Refusal::new(StatusCode::MISDIRECTED_REQUEST, "misdirected");
+        let site = matching::site(&self.table, &self.host);
+        if let Some(name) = &self.peer.name {
+            // Names of one owner may share a connection when its certificate was for one of them.
+            let served = matching::site(&self.table, name).ok_or_else(misdirected)?;
+            let site = site.ok_or_else(misdirected)?;
+            let is_covered = site.certificate == served.certificate && site.owner == served.owner;
+            if !is_covered || site.certificate.is_none() {
+                return Err(misdirected());
+            }
+        }
+        let site = site.ok_or_else(none)?;
+        let path = matching::normalise(request.uri().path());
+        let path = path.ok_or_else(|| Refusal::bad("bad_path"))?;
+        let route = matching::route(site, &path).ok_or_else(none)?.clone();
+        let methods = &route.spec.options.methods;
+        if !methods.is_empty() && !methods.contains(self.method.as_str()) {
+            let allowed: Vec<&str> = methods.iter().map(String::as_str).collect();
+            let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method");
+            if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+                refusal = refusal.with(ALLOW, allowed);
+            }
+            return Err(refusal);
+        }
+        Ok((route, path))
+    }
+
+    /// To HTTPS, when there is a certificate.
+    fn secure(&self, route: &Route, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let (spec, options) = (&route.spec, &route.spec.options);
+        if self.is_tls() || spec.tls == TlsMode::Off {
+            return Ok(());
+        }
+        if !self.shared().certificates.has(&spec.domain) {
+            if options.tls_pending_refuse {
+                return Err(Refusal::unavailable("tls_pending", 5));
+            }
+            return Ok(());
+        }
+        if options.https_redirect {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let to = format!("https://{}{path}", self.host);
+            return Err(Refusal::redirect(StatusCode::PERMANENT_REDIRECT, &to));
+        }
+        Ok(())
+    }
+
+    /// Addresses, rate, password.
+    async fn admit(&self, route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
+        let options = &route.spec.options;
+        let is_denied = contains(&options.ip_deny, self.client)
+            || !(options.ip_allow.is_empty() || contains(&options.ip_allow, self.client));
+        if is_denied {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "denied"));
+        }
+        if let Some(limit) = &options.rate_limit {
+            let who = match &limit.key {
+                RateKey::Ip => self.client.to_string(),
+                RateKey::Header(name) => text(headers, name).to_owned(),
+                RateKey::Route => String::new(),
+            };
+            let key = format!("{}{} {who}", route.spec.domain, route.spec.path);
+            let now = self.shared().config.clock.mono();
+            if let Err(wait) = self.shared().limits.take(limit, key, now) {
+                let secs = wait.as_secs() + 1;
+                let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited");
+                return Err(refusal.with(RETRY_AFTER, secs.into()));
+            }
+        }
+        if let Some(auth) = &options.basic_auth
+            && !self.shared().passwords.pass(auth, headers).await
+        {
+            let realm = auth.realm.replace(['"', '\\'], "");
+            let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, "auth");
+            let value = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                refusal = refusal.with(WWW_AUTHENTICATE, value);
+            }
+            return Err(refusal);
+        }
+        Ok(())
+    }
+
+    /// Maintenance, redirect, size.
+    fn divert(
+        &self,
+        route: &Route,
+        request: &Request<Incoming>,
+        path: &str,
+    ) -> Result<(), Refusal> {
+        let options = &route.spec.options;
+        if let Some(maintenance) = &options.maintenance
+            && !contains(&maintenance.allow, self.client)
+        {
+            let status = StatusCode::from_u16(maintenance.status);
+            let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            let wait = maintenance.retry_after.std().as_secs();
+            let refusal = Refusal::new(status, "maintenance").with(RETRY_AFTER, wait.into());
+            return Err(match &maintenance.body {
+                Some(body) => refusal.saying(body.clone()),
+                None => refusal,
+            });
+        }
+        if let Some(redirect) = &options.redirect {
+            let rest = path.strip_prefix(&route.spec.path).unwrap_or(path);
+            let mut to = redirect
+                .to
+                .replace("{host}", &self.host)
+                .replace("{path}", path)
+                .replace("{scheme}", self.scheme());
+            if redirect.keep_path {
+                to = format!("{}{rest}", to.trim_end_matches('/'));
+            }
+            if let Some(query) = request.uri().query().filter(|_| redirect.keep_query) {
+                to = format!("{to}?{query}");
+            }
+            let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
+            return Err(Refusal::redirect(status, &to));
+        }
+        let length = text(request.headers(), CONTENT_LENGTH.as_str()).parse::<u64>().ok();
+        if options.body_limit.zip(length).is_some_and(|(limit, length)| length > limit) {
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_limit"));
+        }
+        Ok(())
+    }
+
+    async fn forward(
+        &mut self,
+        route: &Arc<Route>,
+        mut request: Request<Incoming>,
+        path: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let options = &route.spec.options;
+        let no_route = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
+        let target = route.spec.target.as_ref().ok_or_else(no_route)?;
+        let key = (route.deployment.clone(), target.service.clone());
+        let table = self.table.clone();
+        let service = table.services.get(&key).ok_or_else(Refusal::no_upstream)?;
+        let is_http2 = match target.protocol {
+            UpstreamProtocol::H2c | UpstreamProtocol::Grpc => true,
+            UpstreamProtocol::Http => self.asked.is_grpc,
+            UpstreamProtocol::Https => {
+                return Err(Refusal::new(StatusCode::BAD_GATEWAY, "upstream_protocol"));
+            }
+        };
+        self.asked.is_grpc |= target.protocol == UpstreamProtocol::Grpc;
+        let affinity = match &options.lb.policy {
+            LbPolicy::HeaderHash(name) => text(request.headers(), name).to_owned(),
+            _ => self.client.to_string(),
+        };
+        let wanted = options.sticky.as_ref().and_then(|sticky| {
+            self.stuck(sticky, service, request.headers())
+        });
+        let upgrade = self.prepare(route, &mut request, path, is_http2)?;
+        let verdict = Verdict::default();
+        let idle = options.timeouts.read.std();
+        let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
+        let limit = options.body_limit;
+        let is_tunnel = upgrade.is_some();
+        let request = request.map(|body| {
+            if is_tunnel {
+                return Body::own("");
+            }
+            let body = Body::stream(body).at_most(limit).silent_at_most(idle);
+            body.reports_to(verdict.clone())
+        });
+        let errand = Errand {
+            worker: &self.worker,
+            service,
+            options,
+            port: target.port,
+            is_http2,
+            affinity: &affinity,
+            wanted,
+            verdict,
+        };
+        let answered = exchange::run(&errand, request).await?;
+        self.attempts = answered.attempts;
+        self.relay(route, answered, upgrade, service, wanted)
+    }
+
+    /// Makes the request one for the replica.
+    fn prepare(
+        &self,
+        route: &Route,
+        request: &mut Request<Incoming>,
+        path: &str,
+        is_http2: bool,
+    ) -> Result<Option<Upgrade>, Refusal> {
+        let options = &route.spec.options;
+        let takes_trailers = headers::takes_trailers(request.headers());
+        let upgrade = Upgrade::take(request, is_http2)?;
+        let fields = request.headers_mut();
+        headers::strip_hop(fields);
+        // The length of what comes is known from the parser; it is written anew.
+        fields.remove(CONTENT_LENGTH);
+        fields.remove(header::TE);
+        if takes_trailers {
+            fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if options.basic_auth.as_ref().is_some_and(|auth| !auth.forward) {
+            fields.remove(AUTHORIZATION);
+        }
+        let authority = request.uri().authority().map(|authority| authority.to_string());
+        let fields = request.headers_mut();
+        match (&options.host_header, authority) {
+            (HostHeader::Literal(host), _) => headers::set(fields, header::HOST, host),
+            (_, Some(authority)) => headers::set(fields, header::HOST, &authority),
+            _ => {}
+        }
+        let origin = self.origin();
+        headers::forwarded(fields, &origin);
+        let prefix = &route.spec.path;
+        let mut target =
+            request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        if options.strip_path && !prefix.is_empty() {
+            let rest = path.strip_prefix(prefix.as_str()).unwrap_or(path);
+            target = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+            if let Some(query) = request.uri().query() {
+                target = format!("{target}?{query}");
+            }
+            let name = HeaderName::from_static("x-forwarded-prefix");
+            headers::set(request.headers_mut(), name, prefix);
+        }
+        headers::apply(request.headers_mut(), &options.request_headers, &origin);
+        if let Some(upgrade) = &upgrade {
+            upgrade.ask(request.headers_mut());
+        }
+        *request.uri_mut() = target.parse::<Uri>().map_err(|_| Refusal::bad("bad_path"))?;
+        Ok(upgrade)
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin {
+            peer: self.peer.client.ip().to_canonical(),
+            client: self.client,
+            is_trusted: self.is_trusted,
+            host: &self.host,
+            scheme: self.scheme(),
+            port: self.peer.local.port(),
+            id: &self.asked.id,
+        }
+    }
+
+    /// Makes the replica's answer one for the client.
+    fn relay(
+        &self,
+        route: &Route,
+        answered: Answered,
+        upgrade: Option<Upgrade>,
+        service: &Service,
+        wanted: Option<Ipv4Addr>,
+    ) -> Result<Response<Body>, Refusal> {
+        let Answered { mut response, from, running, sender, .. } = answered;
+        let options = &route.spec.options;
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let idle = stream_idle(options, response.headers());
+        headers::strip_hop(response.headers_mut());
+        response.headers_mut().remove(header::ALT_SVC);
+        headers::apply(response.headers_mut(), &options.response_headers, &self.origin());
+        if let Some(seconds) = options.hsts.filter(|_| self.is_tls()) {
+            let name = header::STRICT_TRANSPORT_SECURITY;
+            headers::set(response.headers_mut(), name, &format!("max-age={seconds}"));
+        }
+        if let Some(sticky) = &options.sticky
+            && wanted.is_none_or(|wanted| IpAddr::V4(wanted) != from.ip())
+        {
+            self.stick(sticky, service, from.ip(), response.headers_mut());
+        }
+        *response.version_mut() = Version::HTTP_11;
+        if is_switch {
+            let invalid = || Refusal::new(StatusCode::BAD_GATEWAY, "upstream_invalid");
+            let upgrade = upgrade.ok_or_else(invalid)?;
+            let on_upstream = hyper::upgrade::on(&mut response);
+            upgrade.agree(&mut response);
+            let idle = options.timeouts.stream_idle.std();
+            let beat = self.peer.pulse.begin();
+            tokio::task::spawn_local(async move {
+                if let Err(error) = tunnel::run(upgrade.client, on_upstream, idle).await {
+                    tracing::debug!(%error, "a tunnel broke");
+                }
+                drop((running, beat));
+            });
+            return Ok(response.map(|_| Body::own("")));
+        }
+        let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
+        Ok(response.map(|body| {
+            Body::stream(body).silent_at_most(idle).at_end(move |is_whole, _| {
+                drop(running);
+                if let Some(sender) = sender.filter(|_| is_whole) {
+                    pool.give_back(from, sender, clock.mono());
+                }
+            })
+        }))
+    }
+
+    /// The replica that a client's cookie names.
+    fn stuck(&self, sticky: &Sticky, service: &Service, headers: &HeaderMap) -> Option<Ipv4Addr> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';'));
+        let value = pairs.find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == sticky.cookie).then_some(value)
+        })?;
+        let mut endpoints = service.endpoints.iter();
+        let found = endpoints.find(|endpoint| self.mark(&endpoint.instance.to_string()) == value)?;
+        Some(found.address)
+    }
+
+    fn stick(&self, sticky: &Sticky, service: &Service, to: IpAddr, headers: &mut HeaderMap) {
+        let mut endpoints = service.endpoints.iter();
+        let Some(endpoint) = endpoints.find(|endpoint| IpAddr::V4(endpoint.address) == to) else {
+            return;
+        };
+        let value = self.mark(&endpoint.instance.to_string());
+        let mut cookie = format!("{}={value}; Path=/; HttpOnly", sticky.cookie);
+        cookie.push_str(match sticky.same_site {
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::None => "; SameSite=None",
+        });
+        if sticky.ttl.0 > 0 {
+            cookie.push_str(&format!("; Max-Age={}", sticky.ttl.std().as_secs()));
+        }
+        if self.is_tls() {
+            cookie.push_str("; Secure");
+        }
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+
+    /// Says nothing to those who have not the key, and cannot be made without it.
+    fn mark(&self, instance: &str) -> String {
+        let key = &self.shared().config.cookie_key;
+        blake3::keyed_hash(key, instance.as_bytes()).to_hex().as_str()[..32].to_owned()
+    }
+
+    fn log(&self, status: StatusCode, is_whole: bool, bytes: u64) {
+        let spec = self.route.as_ref().map(|route| &route.spec);
+        let wanted = spec.and_then(|spec| spec.options.access_log);
+        let is_error = status.as_u16() >= 500 || !self.reason.is_empty();
+        match wanted.unwrap_or(self.shared().config.access_log) {
+            AccessLog::Off => return,
+            AccessLog::Errors if !is_error => return,
+            AccessLog::Errors | AccessLog::All => {}
+        }
+        let took = self.shared().config.clock.mono().since(self.began);
+        let service = spec.and_then(|spec| spec.target.as_ref());
+        tracing::info!(
+            target: "access",
+            request_id = self.asked.id,
+            client = %self.client,
+            host = self.host,
+            method = %self.method,
+            path = self.path,
+            protocol = ?self.version,
+            sni = self.peer.name,
+            status = status.as_u16(),
+            reason = self.reason,
+            is_whole,
+            bytes_out = bytes,
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            attempts = self.attempts,
+            deployment = self.route.as_ref().map(|route| route.deployment.to_string()),
+            service = service.map(|target| target.service.to_string()),
+            "request"
+        );
+    }
+}
+
+/// A client's wish to speak something else.
+struct Upgrade {
+    client: hyper::upgrade::OnUpgrade,
+    protocol: HeaderValue,
+    is_http2: bool,
+}
+
+impl Upgrade {
+    /// Takes it from a request: `Upgrade` of HTTP/1.1, or `CONNECT` with a protocol (RFC 8441).
+    fn take(
+        request: &mut Request<Incoming>,
+        is_http2_upstream: bool,
+    ) -> Result<Option<Upgrade>, Refusal> {
+        let extended = request.extensions().get::<Protocol>().map(|it| it.as_str().to_owned());
+        if is_http2_upstream {
+            return match extended {
+                Some(_) => Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "upgrade")),
+                None => Ok(None),
+            };
+        }
+        if let Some(protocol) = extended {
+            let bad = |_| Refusal::bad("bad_upgrade");
+            let protocol = HeaderValue::from_str(&protocol).map_err(bad)?;
+            let client = hyper::upgrade::on(&mut *request);
+            *request.method_mut() = Method::GET;
+            return Ok(Some(Upgrade { client, protocol, is_http2: true }));
+        }
+        let headers = request.headers();
+        let asks = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
+        let Some(protocol) = headers.get(header::UPGRADE).filter(|_| asks).cloned() else {
+            return Ok(None);
+        };
+        // An upgrade that carries a body is ambiguous; it goes on as an ordinary request.
+        let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+            || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        if has_body || request.version() != Version::HTTP_11 {
+            return Ok(None);
+        }
+        let client = hyper::upgrade::on(&mut *request);
+        Ok(Some(Upgrade { client, protocol, is_http2: false }))
+    }
+
+    fn ask(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, self.protocol.clone());
+        if self.is_http2 {
+            // HTTP/2 has no such key; any valid one does, and we look at no answer to it.
+            let key = HeaderValue::from_static("amFjby1leHRlbmRlZC1jbw==");
+            headers.insert(header::SEC_WEBSOCKET_KEY, key);
+        }
+    }
+
+    fn agree(&self, response: &mut Response<Incoming>) {
+        if self.is_http2 {
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+            return;
+        }
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, self.protocol.clone());
+    }
+}
+
+fn contains(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&address))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+/// Longest silence of an answer.
+fn stream_idle(options: &RouteOptions, headers: &HeaderMap) -> std::time::Duration {
+    let kind = text(headers, CONTENT_TYPE.as_str());
+    let is_stream = kind.starts_with("text/event-stream") || kind.starts_with("application/grpc");
+    let timeouts = &options.timeouts;
+    if is_stream { timeouts.stream_idle.std() } else { timeouts.read.std() }
+}

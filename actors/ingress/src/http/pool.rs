@@ -1,0 +1,144 @@
+//! A worker's connections to the replicas.
+
+use super::body::Body;
+use super::connection::Local;
+use super::loads;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jaco_ingress_core::Table;
+use jaco_kit_core::Mono;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+
+const IDLE: usize = 128;
+const IDLE_FOR: Duration = Duration::from_secs(60);
+/// An answer is over, but its connection is not free yet.
+const SETTLES: Duration = Duration::from_secs(5);
+
+type Http1 = http1::SendRequest<Body>;
+type Http2 = http2::SendRequest<Body>;
+
+/// A connection that takes a request now.
+pub(super) enum Lease {
+    Http1 { sender: Http1, is_reused: bool },
+    Http2(Http2),
+}
+
+struct Idle {
+    sender: Http1,
+    since: Mono,
+}
+
+/// Those of one worker.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: RefCell<BTreeMap<SocketAddr, Vec<Idle>>>,
+    shared: RefCell<BTreeMap<SocketAddr, Http2>>,
+    known: RefCell<BTreeSet<IpAddr>>,
+}
+
+impl Pool {
+    /// An idle connection, or a new one.
+    pub(super) async fn http1(&self, to: SocketAddr, within: Duration) -> io::Result<Lease> {
+        let reused = {
+            let mut idle = self.idle.borrow_mut();
+            idle.get_mut(&to).and_then(|all| {
+                std::iter::from_fn(|| all.pop()).find(|idle| idle.sender.is_ready())
+            })
+        };
+        if let Some(Idle { sender, .. }) = reused {
+            return Ok(Lease::Http1 { sender, is_reused: true });
+        }
+        let io = TokioIo::new(connect(to, within).await?);
+        let (sender, connection) =
+            http1::Builder::new().handshake(io).await.map_err(io::Error::other)?;
+        spawn_local(async move {
+            // Who waits for an answer hears of it too.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Lease::Http1 { sender, is_reused: false })
+    }
+
+    /// The one connection that all requests share.
+    pub(super) async fn http2(&self, to: SocketAddr, within: Duration) -> io::Result<Lease> {
+        if let Some(sender) = self.shared.borrow().get(&to)
+            && !sender.is_closed()
+        {
+            return Ok(Lease::Http2(sender.clone()));
+        }
+        let io = TokioIo::new(connect(to, within).await?);
+        let (sender, connection) = http2::Builder::new(Local)
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_header_list_size(64 * 1024)
+            .handshake(io)
+            .await
+            .map_err(io::Error::other)?;
+        spawn_local(async move {
+            let _ = connection.await;
+        });
+        self.shared.borrow_mut().insert(to, sender.clone());
+        Ok(Lease::Http2(sender))
+    }
+
+    /// Takes a connection back as soon as both of its directions are through.
+    pub(super) fn give_back(self: Rc<Self>, to: SocketAddr, mut sender: Http1, now: Mono) {
+        if sender.is_ready() {
+            return self.put(to, sender, now);
+        }
+        if sender.is_closed() {
+            return;
+        }
+        spawn_local(async move {
+            if let Ok(Ok(())) = tokio::time::timeout(SETTLES, sender.ready()).await {
+                self.put(to, sender, now);
+            }
+        });
+    }
+
+    fn put(&self, to: SocketAddr, sender: Http1, since: Mono) {
+        if !self.known.borrow().contains(&to.ip()) {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let all = idle.entry(to).or_default();
+        if all.len() < IDLE {
+            all.push(Idle { sender, since });
+        }
+    }
+
+    /// Closes idle connections to replicas that are in the table no more.
+    pub(super) fn keep(&self, table: &Table) {
+        let known = loads::addresses(table);
+        self.idle.borrow_mut().retain(|to, _| known.contains(&to.ip()));
+        self.shared.borrow_mut().retain(|to, _| known.contains(&to.ip()));
+        self.known.replace(known);
+    }
+
+    /// Closes what was idle for too long.
+    pub(super) fn sweep(&self, now: Mono) {
+        self.idle.borrow_mut().retain(|_, all| {
+            all.retain(|idle| !idle.sender.is_closed() && now.since(idle.since) < IDLE_FOR);
+            !all.is_empty()
+        });
+        self.shared.borrow_mut().retain(|_, sender| !sender.is_closed());
+    }
+}
+
+async fn connect(to: SocketAddr, within: Duration) -> io::Result<TcpStream> {
+    let connecting = TcpStream::connect(to);
+    let stream = if within.is_zero() {
+        connecting.await?
+    } else {
+        tokio::time::timeout(within, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
