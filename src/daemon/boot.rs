@@ -211,9 +211,10 @@ pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Resu
 
     let host = host(config, node.clone(), cluster, addresses.as_ref());
     start_scheduler(&hub, supervisor, Seeds.seed()?);
+    let cluster = host.cluster.clone();
     start_runtime(&hub, supervisor, host, &runtime_mailbox, Seeds.seed()?);
     start_liveness(&hub, supervisor, node.clone(), Seeds.seed()?);
-    let site = Site { config, supervisor, hub: &hub, node, listens: *listens };
+    let site = Site { config, supervisor, hub: &hub, node, cluster, listens: *listens };
     site.start()?;
     start_raft(&hub, supervisor, raft, &raft_mailbox);
     hub.show_state();

@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) wireguard: WireGuard,
     /// Name servers of containers.
     pub(crate) dns: Dns,
+    /// The front door.
+    pub(crate) ingress: Ingress,
     /// What containers may reach of the host.
     pub(crate) isolation: IsolationKeys,
     /// Length of one raft tick in milliseconds.
@@ -89,6 +91,21 @@ pub(crate) struct WireGuard {
 pub(crate) struct Dns {
     /// Upstreams as `address[:port]`; none takes those of the host.
     pub(crate) forwarders: Vec<String>,
+}
+
+/// The front door.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Ingress {
+    /// Whether this node serves HTTP and HTTPS; published ports are served anyway.
+    pub(crate) enabled: bool,
+    /// Where HTTP is served.
+    pub(crate) http_addr: Vec<String>,
+    /// Where HTTPS is served.
+    pub(crate) https_addr: Vec<String>,
+    /// Networks whose forwarding headers are believed.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// `off`, `errors` or `all`.
+    pub(crate) access_log: String,
 }
 
 /// What containers may reach of the host.

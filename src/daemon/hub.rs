@@ -15,7 +15,7 @@ pub(crate) use across::ForwardReply;
 use drivers::publish;
 pub(crate) use drivers::{LivenessDriver, RaftDriver, RuntimeDriver, SchedulerDriver};
 use overlay::Overlay;
-pub(crate) use overlay::{DnsDriver, FirewallDriver, NetmeshDriver};
+pub(crate) use overlay::{DnsDriver, FirewallDriver, IngressDriver, NetmeshDriver};
 use seek::{Hearsay, Whereabouts};
 
 use crate::daemon::identity::RosterFile;
@@ -58,6 +58,8 @@ pub(crate) struct Links {
     pub(crate) firewall: Option<Recipient<Deliver<jaco_firewall_core::Input>>>,
     /// The names' shell.
     pub(crate) dns: Option<Recipient<Deliver<jaco_dns_core::Input>>>,
+    /// The front door's shell.
+    pub(crate) ingress: Option<Recipient<Deliver<jaco_ingress_core::Input>>>,
 }
 
 /// What everyone outside the main thread may watch.
@@ -158,6 +160,7 @@ impl Inner {
             Io::Netmesh(effect) => self.netmesh(effect),
             Io::Firewall(effect) => self.firewall(effect),
             Io::Dns(effect) => self.dns(effect),
+            Io::Ingress(effect) => self.ingress(effect),
             Io::Answer { ticket, index, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
                     // A caller that went away does not want the answer any more.
@@ -394,6 +397,7 @@ impl Hub {
             Delivery::Netmesh(input) => push_to(inner.links.netmesh.as_ref(), input),
             Delivery::Firewall(input) => push_to(inner.links.firewall.as_ref(), input),
             Delivery::Dns(input) => push_to(inner.links.dns.as_ref(), input),
+            Delivery::Ingress(input) => push_to(inner.links.ingress.as_ref(), input),
         }
     }
 

@@ -1,16 +1,18 @@
-//! Puts the containers' network together: mesh, packet filter, names, and what the engine's own
-//! filter must let through.
+//! Puts the containers' network together: mesh, packet filter, names, the front door, and what the
+//! engine's own filter must let through.
 
 use crate::daemon::boot::{Mailbox, fill, keep, post};
 use crate::daemon::config::Config;
-use crate::daemon::hub::{DnsDriver, FirewallDriver, Hub, NetmeshDriver};
+use crate::daemon::hub::{DnsDriver, FirewallDriver, Hub, IngressDriver, NetmeshDriver};
 use crate::daemon::logging;
 use jaco_dns_core::DnsCore;
 use jaco_firewall_core::FirewallCore;
+use jaco_ingress_core::IngressCore;
 use jaco_kit::{Seeds, Supervisor};
-use jaco_model::NodeId;
+use jaco_model::{ClusterId, NodeId};
 use jaco_model::entity::MeshKind;
 use jaco_model::name::MESH_INTERFACE;
+use jaco_model::spec::AccessLog;
 use jaco_netmesh_core::NetmeshCore;
 use std::collections::BTreeSet;
 use std::io;
@@ -20,12 +22,19 @@ use std::time::Duration;
 /// Between two looks at the engine's own packet filter.
 const EXEMPT_EVERY: Duration = Duration::from_secs(10);
 
-/// What the three parts are started with.
+/// What keys of cookies are derived for, so that every node reads those of the others.
+const COOKIE_KEY: &str = "jaco 2026 cookies that keep clients at their replicas";
+
+/// Before a socket that could not be opened is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// What the parts are started with.
 pub(crate) struct Site<'a> {
     pub(crate) config: &'a Config,
     pub(crate) supervisor: &'a Supervisor,
     pub(crate) hub: &'a Hub,
     pub(crate) node: NodeId,
+    pub(crate) cluster: ClusterId,
     /// Whether the node may ever have others; one that never has needs no mesh.
     pub(crate) listens: bool,
 }
@@ -38,6 +47,7 @@ impl Site<'_> {
     pub(crate) fn start(&self) -> io::Result<()> {
         self.firewall(Seeds.seed()?);
         self.dns();
+        self.ingress();
         if self.listens {
             self.hub.expect_mesh();
             self.netmesh(Seeds.seed()?);
@@ -94,6 +104,39 @@ impl Site<'_> {
         });
     }
 
+    fn ingress(&self) {
+        let mailbox: Mailbox<jaco_ingress_core::Input> = Mailbox::default();
+        let answers = mailbox.clone();
+        let keys = &self.config.ingress;
+        let mut config = jaco_ingress::Config::new(self.supervisor.clock());
+        config.trusted_proxies = networks(&keys.trusted_proxies);
+        config.access_log = match keys.access_log.as_str() {
+            "off" => AccessLog::Off,
+            "all" => AccessLog::All,
+            _ => AccessLog::Errors,
+        };
+        config.cookie_key = blake3::derive_key(COOKIE_KEY, self.cluster.as_str().as_bytes());
+        match jaco_ingress::Driver::spawn(config, move |input| post(&answers, input)) {
+            Ok(driver) => self.hub.equip(|overlay| overlay.ingress = Some(driver)),
+            Err(error) => tracing::error!(error = logging::chain(&error), "no ingress"),
+        }
+        let listen = |texts: &[String]| -> Vec<SocketAddr> {
+            if keys.enabled { texts.iter().filter_map(|text| text.parse().ok()).collect() } else { Vec::new() }
+        };
+        let settings = jaco_ingress_core::Settings {
+            me: self.node.clone(),
+            http: listen(&keys.http_addr),
+            https: listen(&keys.https_addr),
+            retry: LISTEN_AGAIN,
+        };
+        let driver = self.hub.clone();
+        let make = move || (IngressCore::new(settings.clone()), IngressDriver(driver.clone()));
+        keep(self.hub, self.supervisor, "ingress", make, move |links, at| {
+            fill(&mailbox, at.clone());
+            links.ingress = Some(at);
+        });
+    }
+
     /// The mesh comes a moment later: its driver must find out what the kernel has.
     fn netmesh(&self, seed: u64) {
         let mailbox: Mailbox<jaco_netmesh_core::Input> = Mailbox::default();
@@ -138,6 +181,11 @@ impl Site<'_> {
             hub.show_state();
         });
     }
+}
+
+/// The configuration has checked that they are networks.
+fn networks(texts: &[String]) -> Vec<ipnet::IpNet> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// The configuration has checked that they are addresses.

@@ -18,6 +18,8 @@ pub(crate) struct Overlay {
     pub(crate) firewall: Option<jaco_firewall::DriverHandle>,
     /// The responder.
     pub(crate) dns: Option<jaco_dns::DriverHandle>,
+    /// The proxy.
+    pub(crate) ingress: Option<jaco_ingress::DriverHandle>,
 }
 
 /// Performs the effects of the mesh's core.
@@ -49,6 +51,17 @@ pub(crate) struct DnsDriver(pub(crate) Hub);
 impl Perform<jaco_dns_core::Effect> for DnsDriver {
     fn perform(&mut self, effect: jaco_dns_core::Effect) -> Result<(), Broken> {
         let steps: Vec<Step> = self.0.inner.borrow_mut().member.from_dns(effect);
+        self.0.run(steps);
+        Ok(())
+    }
+}
+
+/// Performs the effects of the front door's core.
+pub(crate) struct IngressDriver(pub(crate) Hub);
+
+impl Perform<jaco_ingress_core::Effect> for IngressDriver {
+    fn perform(&mut self, effect: jaco_ingress_core::Effect) -> Result<(), Broken> {
+        let steps: Vec<Step> = self.0.inner.borrow_mut().member.from_ingress(effect);
         self.0.run(steps);
         Ok(())
     }
@@ -130,6 +143,12 @@ impl Inner {
                     "the packet filter had been changed and was repaired"
                 );
             }
+        }
+    }
+
+    pub(super) fn ingress(&self, effect: jaco_ingress_core::Effect) {
+        if let Some(driver) = &self.overlay.ingress {
+            driver.run(effect);
         }
     }
 
