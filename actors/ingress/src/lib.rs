@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acme;
 mod http;
 
 pub use http::{Config, Counts, Driver, DriverHandle, Error, Health};

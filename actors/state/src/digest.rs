@@ -77,6 +77,10 @@ impl State {
         add_all(&mut sum, self.scopes.values());
         add_all(&mut sum, self.blocks.values());
         add_all(&mut sum, self.quarantine.values());
+        add_all(&mut sum, self.acme_accounts.values());
+        add_all(&mut sum, self.acme_orders.values());
+        add_all(&mut sum, self.challenge_tokens.values());
+        add_all(&mut sum, self.certificates.values());
         add_all(&mut sum, self.requests.values());
         add_all(&mut sum, self.audit.values());
         for counter in &self.counters {

@@ -6,8 +6,9 @@ use crate::space::Space;
 use imbl::{OrdMap, OrdSet};
 use ipnet::Ipv4Net;
 use jaco_model::entity::{
-    AuditEvent, Block, ClusterMeta, Deployment, Instance, JoinToken, Node, Quarantine, Replica,
-    RevisionRecord, Rollout, Scope, ScopeRecord, Tombstone, Volume,
+    AcmeAccount, AcmeOrder, AuditEvent, Block, Certificate, ChallengeToken, ClusterMeta,
+    Deployment, Instance, JoinToken, Node, Quarantine, Replica, RevisionRecord, Rollout, Scope,
+    ScopeRecord, Tombstone, Volume,
 };
 use jaco_model::spec::{DeploymentSpec, ServiceMode, ServiceSpec};
 use jaco_model::{
@@ -55,6 +56,14 @@ pub struct State {
     pub blocks: OrdMap<(Scope, NodeId), Arc<Block>>,
     /// Addresses that were given back a short while ago.
     pub quarantine: OrdMap<Ipv4Net, Arc<Quarantine>>,
+    /// Accounts at certificate authorities, by directory and contact.
+    pub acme_accounts: OrdMap<(String, String), Arc<AcmeAccount>>,
+    /// The live order of each domain.
+    pub acme_orders: OrdMap<String, Arc<AcmeOrder>>,
+    /// What is answered to the checks of authorities, by domain and token.
+    pub challenge_tokens: OrdMap<(String, String), Arc<ChallengeToken>>,
+    /// Automatic certificates by domain, also those that could not be had yet.
+    pub certificates: OrdMap<String, Arc<Certificate>>,
     /// Answers kept for retries.
     pub requests: OrdMap<RequestId, Arc<RequestRecord>>,
     /// The audit log by line number, oldest first.

@@ -21,6 +21,8 @@ pub(crate) const COUNTER_TAG: u8 = 2;
 /// Tag of generation floors in the state hash.
 pub(crate) const FLOOR_TAG: u8 = 3;
 
+mod acme;
+
 /// A type of which the state keeps many, each under a key that it carries itself.
 pub(crate) trait Entity: Serialize + PartialEq + Clone {
     /// Tells types apart in the state hash; never changes.

@@ -385,7 +385,10 @@ fn dirty(events: &[Event]) -> Dirty {
                 deployments.insert(name.clone());
             }
             // Both come together with a change of their deployment.
-            Event::InstanceChanged { .. } | Event::Audited(_) | Event::Dropped { .. } => {}
+            Event::InstanceChanged { .. }
+            | Event::CertificateChanged { .. }
+            | Event::Audited(_)
+            | Event::Dropped { .. } => {}
         }
     }
     Dirty::Deployments(deployments)

@@ -34,7 +34,8 @@ pub(crate) fn check(from: &NodeId, envelope: &Envelope) -> Result<(), Fault> {
         | Command::EstablishAddresses(_)
         | Command::ForgetNode { .. }
         | Command::SetLiveness { .. }
-        | Command::Schedule { .. } => false,
+        | Command::Schedule { .. }
+        | Command::Acme(_) => false,
     };
     if allowed {
         return Ok(());

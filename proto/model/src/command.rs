@@ -3,6 +3,10 @@
 //! A command carries every time, random value and id it needs: applying it uses none of its own,
 //! so that every member reaches the same state.
 
+mod acme;
+
+pub use acme::{AcmeChange, AcmeStep};
+
 use crate::entity::{
     Documents, ImagePin, InstanceState, Ipam, Leaving, Node, NodeFacts, NodeStatus, Origin,
     RevisionStatus, Rollout, Scope, Slot, Trust,
@@ -122,6 +126,8 @@ pub enum Command {
         /// In order. A step whose subject changed meanwhile is dropped alone.
         steps: Vec<Step>,
     },
+    /// One step of an automatic certificate, by the leader.
+    Acme(Box<AcmeStep>),
     /// Something that happened on a node and belongs into the audit log.
     Witness {
         /// Which node says so.
@@ -171,6 +177,7 @@ impl Command {
             Command::ForgetNode { .. } => "forget_node",
             Command::SetLiveness { .. } => "set_liveness",
             Command::Schedule { .. } => "schedule",
+            Command::Acme(_) => "acme",
             Command::Witness { .. } => "witness",
             Command::ReportNode { .. } => "report_node",
             Command::Report { .. } => "report",

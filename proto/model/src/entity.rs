@@ -3,12 +3,17 @@
 //! One writer per field: users write revisions and scales, the scheduler writes replicas,
 //! instances' `desired` and rollouts, and the node that runs an instance writes its status.
 
+mod acme;
 mod address;
 mod instance;
 mod node;
 mod revision;
 mod rollout;
 
+pub use acme::{
+    AcmeAccount, AcmeOrder, CaKind, Certificate, CertificateFailure, ChallengeToken,
+    IssuedCertificate, OrderState, RenewalWindow,
+};
 pub use address::{
     Block, DEFAULT_NETWORK, IMPLICIT_KEY, Ipam, MeshFacts, MeshKind, Quarantine, Scope, ScopeRecord,
 };

@@ -21,6 +21,11 @@ pub enum Event {
         /// The state now.
         to: InstanceState,
     },
+    /// A certificate, or what is answered to the check of a domain.
+    CertificateChanged {
+        /// Which name.
+        domain: String,
+    },
     /// A line was added to the audit log.
     Audited(AuditEvent),
     /// A part of a command did not fit the state any more and was left out.

@@ -79,7 +79,10 @@ pub(super) fn publish(boards: &Boards, state: Arc<State>, events: &[Event]) {
                 tracing::info!(instance = %id, from, to = to.as_str(), "instance changed");
             }
             Event::Dropped { fault } => tracing::debug!(%fault, "part of a command dropped"),
-            Event::ClusterChanged | Event::NodeChanged(_) | Event::DeploymentChanged(_) => {}
+            Event::ClusterChanged
+            | Event::NodeChanged(_)
+            | Event::DeploymentChanged(_)
+            | Event::CertificateChanged { .. } => {}
         }
     }
     boards.state.send_replace(state);

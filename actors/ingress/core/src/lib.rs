@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acme;
+
 mod build;
 mod core;
 mod effect;

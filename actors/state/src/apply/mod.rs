@@ -5,6 +5,7 @@
 //! they were; only the parts of scheduler passes and node reports are judged one by one, and what
 //! no longer fits is left out with [`Event::Dropped`].
 
+mod acme;
 mod address;
 mod audit;
 mod claims;
@@ -20,6 +21,8 @@ mod scale;
 mod schedule;
 mod sharing;
 mod spec_hash;
+
+pub(crate) use acme::UNUSED_KEPT;
 
 use crate::State;
 use jaco_model::command::{Command, Envelope, Reply};
@@ -99,6 +102,7 @@ fn run(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, Fault> {
             member::set_liveness(tx, node, *up, *epoch, evidence)
         }
         Command::Schedule { based_on: _, steps } => Ok(schedule::schedule(tx, steps)),
+        Command::Acme(step) => acme::step(tx, step),
         Command::Witness { node, sight, facts } => node::witness(tx, node, *sight, facts),
         Command::ReportNode { node, status, facts } => node::report_node(tx, node, *status, facts),
         Command::Report { node, instances, volumes } => {

@@ -73,6 +73,7 @@ fn is_tracked(command: &Command) -> bool {
         | Command::ForgetNode { .. }
         | Command::SetLiveness { .. }
         | Command::Schedule { .. }
+        | Command::Acme(_)
         | Command::Witness { .. }
         | Command::ReportNode { .. }
         | Command::Report { .. } => false,

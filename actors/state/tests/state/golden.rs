@@ -122,6 +122,7 @@ fn described(event: &Event) -> String {
             let from = from.map_or("nothing", |state| state.as_str());
             format!("  instance {id} {from} -> {}\n", to.as_str())
         }
+        Event::CertificateChanged { domain } => format!("  certificate {domain}\n"),
         Event::Audited(event) => format!("  audit {}\n", event.kind),
         Event::Dropped { fault } => format!("  dropped: {fault}\n"),
     }

@@ -1,0 +1,137 @@
+//! What the leader writes about automatic certificates: one step each, before the next request.
+
+use crate::WallMs;
+use crate::entity::{CaKind, RenewalWindow};
+use crate::spec::SecretText;
+use serde::{Deserialize, Serialize};
+
+/// One step, by the leader of a term. A step of an earlier term than the last one about the same
+/// thing is refused, unless it brings the certificate of the order that is still the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeStep {
+    /// Raft term of the leader.
+    pub term: u64,
+    /// What happened.
+    pub change: AcmeChange,
+}
+
+/// What a step writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum AcmeChange {
+    /// An account was made. Refused when there is one already.
+    Account {
+        /// Directory of its authority.
+        directory: String,
+        /// Mail address or empty.
+        contact: String,
+        /// URL of the account.
+        url: String,
+        /// What the client needs to sign in its name.
+        credentials: SecretText,
+    },
+    /// The authority does not know an account any more.
+    AccountLost {
+        /// Directory of its authority.
+        directory: String,
+        /// Mail address or empty.
+        contact: String,
+        /// URL of the account that is meant.
+        url: String,
+    },
+    /// The authority wants no more orders of an account for a while.
+    Hold {
+        /// Directory of the authority.
+        directory: String,
+        /// Mail address or empty.
+        contact: String,
+        /// Until when; an earlier hold that lasts longer stays.
+        until: WallMs,
+    },
+    /// An order is about to be asked for. Refused while the domain has one.
+    Begin {
+        /// For which name.
+        domain: String,
+        /// Directory of the authority.
+        directory: String,
+        /// Mail address or empty.
+        contact: String,
+        /// Which kind of authority.
+        kind: CaKind,
+        /// Whether it replaces the present certificate by the authority's wish.
+        replaces: bool,
+    },
+    /// The order exists.
+    Ordered {
+        /// For which name.
+        domain: String,
+        /// Where it is.
+        url: String,
+    },
+    /// The challenge is known and every node may answer it.
+    Challenge {
+        /// For which name.
+        domain: String,
+        /// Which order.
+        order: String,
+        /// Where the challenge is.
+        url: String,
+        /// Its token.
+        token: String,
+        /// What to answer.
+        key_authorisation: String,
+    },
+    /// The authority was told to look, or needs not.
+    Validating {
+        /// For which name.
+        domain: String,
+        /// Which order.
+        order: String,
+    },
+    /// The domain is proven; this key is the one to be certified.
+    Finalizing {
+        /// For which name.
+        domain: String,
+        /// Which order.
+        order: String,
+        /// PKCS#8, PEM.
+        key: SecretText,
+    },
+    /// The certificate is there.
+    Issued {
+        /// For which name.
+        domain: String,
+        /// Of which order.
+        order: String,
+        /// PEM, leaf first.
+        chain: String,
+        /// Valid from.
+        not_before: WallMs,
+        /// Valid until.
+        not_after: WallMs,
+    },
+    /// The order came to nothing.
+    Failed {
+        /// For which name.
+        domain: String,
+        /// URL of the order, if it had one.
+        order: Option<String>,
+        /// See [`crate::entity::CertificateFailure::class`].
+        class: String,
+        /// For people.
+        detail: String,
+        /// When the next try is.
+        retry_at: WallMs,
+    },
+    /// When the authority wants a certificate renewed.
+    Window {
+        /// Of which name.
+        domain: String,
+        /// When the certificate that is meant ends.
+        not_after: WallMs,
+        /// When.
+        window: RenewalWindow,
+    },
+    /// Ended tokens go, and certificates that no route has asked for in a week.
+    Sweep,
+}
