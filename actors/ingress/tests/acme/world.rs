@@ -1,0 +1,303 @@
+//! One node: a state, the core, the driver, and the answers to challenges.
+
+use crate::pebble::Pebble;
+use jaco_ingress::acme::{AcmeDriver, Config};
+use jaco_ingress_core::acme::{AcmeCore, Answer, Call, CallFailure, Effect, Input, Settings};
+use jaco_kit::Clock;
+use jaco_kit_core::{Core, OpId};
+use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
+use jaco_model::entity::{Documents, Node, NodeFacts, NodeStatus, Origin};
+use jaco_model::spec::{
+    Challenge, DeploymentSpec, Redirect, RouteOptions, RouteSpec, TlsMode,
+};
+use jaco_model::{
+    ClusterId, DeploymentName, Identity, NodeId, NodeName, RequestId, WallMs,
+};
+use jaco_state::State;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The longest run on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+type Outcome = (u64, OpId, Result<Answer, CallFailure>);
+
+pub(crate) struct World {
+    clock: Clock,
+    state: State,
+    shown: Arc<Mutex<State>>,
+    settings: Settings,
+    config: Config,
+    core: AcmeCore,
+    driver: AcmeDriver,
+    /// Counts leaders; answers for an earlier one are lost with it.
+    leader: u64,
+    sender: Sender<Outcome>,
+    outcomes: Receiver<Outcome>,
+    n_orders: usize,
+    most_live: usize,
+    mute: Arc<Mutex<bool>>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program of others is waited for")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+impl World {
+    pub(crate) fn new(pebble: &Pebble, domains: &[&str]) -> World {
+        let settings = Settings {
+            me: NodeId::from("n1"),
+            enabled: true,
+            directory: pebble.directory(),
+            contact: "ops@example.test".to_owned(),
+            skip_staging: false,
+            seed: 1,
+        };
+        let config = Config { roots: Some(pebble.roots()) };
+        let (sender, outcomes) = channel();
+        let shown = Arc::new(Mutex::new(State::default()));
+        let mute = Arc::new(Mutex::new(false));
+        serve(pebble.http_port, shown.clone(), mute.clone());
+        let mut world = World {
+            clock: Clock::new(),
+            state: State::default(),
+            shown,
+            core: AcmeCore::new(settings.clone()),
+            driver: driver(&config, 0, &sender),
+            settings,
+            config,
+            leader: 0,
+            sender,
+            outcomes,
+            n_orders: 0,
+            most_live: 0,
+            mute,
+        };
+        world.command(init()).unwrap();
+        world.command(deployment(domains)).unwrap();
+        world
+    }
+
+    pub(crate) fn run(&mut self, leaders_die: bool) {
+        let is_done = |state: &State| {
+            let domains = jaco_state::acme_domains(state);
+            let is_issued = |domain: &String| {
+                state.certificates.get(domain).is_some_and(|known| known.issued.is_some())
+            };
+            domains.keys().all(is_issued)
+        };
+        self.run_until(leaders_die, is_done);
+    }
+
+    /// Lets everything that is due be done once more.
+    pub(crate) fn run_idle(&mut self) {
+        let effects = self.reborn();
+        assert_eq!(effects, Vec::new(), "nothing is left to do");
+    }
+
+    pub(crate) fn run_until(&mut self, leaders_die: bool, is_done: impl Fn(&State) -> bool) {
+        let end = self.clock.mono().plus(LIMIT);
+        let mut effects: VecDeque<Effect> = self.reborn().into();
+        while !is_done(&self.state) {
+            assert!(self.clock.mono() < end, "still {:#?}", jaco_state::certificates(&self.state));
+            match effects.pop_front() {
+                Some(Effect::Ca { op, call }) => {
+                    self.n_orders += usize::from(matches!(call, Call::NewOrder { .. }));
+                    self.driver.ask(op, call);
+                }
+                Some(Effect::Propose { op, step }) => {
+                    let result = self.command(Command::Acme(Box::new(step)));
+                    self.most_live = self.most_live.max(self.state.acme_orders.len());
+                    if leaders_die {
+                        effects = self.reborn().into();
+                        continue;
+                    }
+                    effects.extend(self.step(Input::Proposed { op, result }));
+                    let state = Arc::new(self.state.clone());
+                    effects.extend(self.step(Input::StateChanged(state)));
+                }
+                None => effects.extend(self.wait()),
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Vec<Effect> {
+        let now = self.clock.now();
+        let wait = self.core.deadline().map_or(LIMIT, |at| at.since(now.mono));
+        match self.outcomes.recv_timeout(wait.min(Duration::from_secs(1))) {
+            Ok((leader, op, result)) if leader == self.leader => {
+                self.step(Input::Answered { op, result })
+            }
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => Vec::new(),
+            Err(RecvTimeoutError::Timeout) => {
+                let now = self.clock.now();
+                let is_due = self.core.deadline().is_some_and(|at| at <= now.mono);
+                if is_due { self.core.wake(now) } else { Vec::new() }
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        self.core.step(self.clock.now(), input)
+    }
+
+    /// A new leader that knows nothing but the state.
+    fn reborn(&mut self) -> Vec<Effect> {
+        self.leader += 1;
+        self.core = AcmeCore::new(self.settings.clone());
+        self.driver = driver(&self.config, self.leader, &self.sender);
+        let state = Arc::new(self.state.clone());
+        let mut effects = self.step(Input::StateChanged(state));
+        effects.extend(self.step(Input::Leadership(Some(self.leader))));
+        effects
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), jaco_model::Fault> {
+        let index = self.state.applied_index + 1;
+        let envelope = Envelope {
+            request_id: RequestId(u128::from(index)),
+            at: WallMs(self.clock.now().wall.0),
+            identity: Identity::from("system"),
+            os_user: None,
+            command,
+        };
+        let applied = jaco_state::apply(&mut self.state, index, &envelope);
+        self.state.check().unwrap();
+        let read_back = State::from_sections(&self.state.to_sections()).unwrap();
+        assert_eq!(read_back, self.state, "a snapshot holds everything");
+        *self.shown.lock().unwrap() = self.state.clone();
+        applied.result.map(|_| ())
+    }
+
+    pub(crate) fn chain(&self, domain: &str) -> String {
+        self.state.certificates[domain].issued.as_ref().unwrap().chain.clone()
+    }
+
+    pub(crate) fn audited(&self) -> Vec<String> {
+        let lines = self.state.audit().map(|event| event.kind.clone());
+        lines.filter(|kind| kind.starts_with("certificate")).collect()
+    }
+
+    pub(crate) fn answers_nothing(&self) {
+        *self.mute.lock().unwrap() = true;
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.clone()
+    }
+
+    pub(crate) fn n_orders(&self) -> usize {
+        self.n_orders
+    }
+
+    pub(crate) fn most_live(&self) -> usize {
+        self.most_live
+    }
+
+    pub(crate) fn n_leaders(&self) -> u64 {
+        self.leader
+    }
+}
+
+fn driver(config: &Config, leader: u64, sender: &Sender<Outcome>) -> AcmeDriver {
+    let sender = sender.clone();
+    let deliver = move |op, result| drop(sender.send((leader, op, result)));
+    AcmeDriver::spawn(config.clone(), deliver).unwrap()
+}
+
+fn init() -> Command {
+    Command::InitCluster(Box::new(InitCluster {
+        cluster_id: ClusterId::from("c0ffee"),
+        name: "test".to_owned(),
+        hash_key: "5a".repeat(32),
+        history_limit: 10,
+        node: Node {
+            id: NodeId::from("n1"),
+            name: NodeName::from("n1"),
+            raft_id: 1,
+            status: NodeStatus::Ready,
+            schedulable: true,
+            voter: true,
+            labels: BTreeMap::new(),
+            facts: NodeFacts::default(),
+            joined_at: WallMs(1),
+            serials: Vec::new(),
+            liveness_epoch: 0,
+            leaving: None,
+            mesh_address: None,
+        },
+        trust: None,
+        ipam: None,
+    }))
+}
+
+fn deployment(domains: &[&str]) -> Command {
+    let redirect =
+        Redirect { to: "/".to_owned(), status: 308, keep_path: false, keep_query: false };
+    let route = |domain: &&str| RouteSpec {
+        domain: (*domain).to_owned(),
+        path: String::new(),
+        target: None,
+        tls: TlsMode::Auto,
+        challenge: Challenge::Http,
+        shared_with: BTreeSet::new(),
+        options: RouteOptions { redirect: Some(redirect.clone()), ..RouteOptions::default() },
+    };
+    Command::Apply(Box::new(ApplyDeployment {
+        spec: DeploymentSpec {
+            name: DeploymentName::from("shop"),
+            services: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            history: None,
+            routes: domains.iter().map(route).collect(),
+            acme_email: None,
+            secrets: BTreeMap::new(),
+        },
+        documents: Documents::default(),
+        images: BTreeMap::new(),
+        expected_revision: None,
+        origin: Origin::default(),
+        privileged: BTreeMap::new(),
+    }))
+}
+
+/// Answers challenges as a node does: by host and token of the state.
+fn serve(port: u16, state: Arc<Mutex<State>>, mute: Arc<Mutex<bool>>) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let known = (!*mute.lock().unwrap()).then(|| state.lock().unwrap().clone());
+            drop(answer(stream, known.as_ref()));
+        }
+    });
+}
+
+fn answer(mut stream: TcpStream, state: Option<&State>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let token = path.strip_prefix("/.well-known/acme-challenge/").unwrap_or_default();
+    let mut host = String::new();
+    for line in lines {
+        let line = line?.to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("host:") {
+            host = value.trim().split(':').next().unwrap_or_default().to_owned();
+        }
+    }
+    let known = state.and_then(|state| state.challenge_tokens.get(&(host, token.to_owned())));
+    let (status, body) = match known {
+        Some(token) => ("200 OK", token.key_authorisation.as_str()),
+        None => ("404 Not Found", ""),
+    };
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
