@@ -4,11 +4,11 @@
 use super::client::{Call, Client};
 use super::output::{complain, notice};
 use super::{Failure, Globals};
+use jaco_manifest::node::Position;
 use jaco_manifest::{
     FileKind, Files, Input, LoadOptions, Loaded, ObjectSource, Outcome, PathKind, Problem,
     Problems, Variables,
 };
-use jaco_manifest::node::Position;
 use jaco_model::ErrorCode;
 use jaco_model::entity::Origin;
 use jaco_model::spec::SecretText;
@@ -158,7 +158,9 @@ fn read_secret(loaded: &Loaded, source: &ObjectSource) -> Result<String, String>
         }
         ObjectSource::File(path) => {
             let path = loaded.compose_dir.join(path);
-            OsFiles.read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
+            OsFiles
+                .read(&path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?
         }
     };
     if bytes.len() > SECRET_MAX {

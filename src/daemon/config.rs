@@ -62,6 +62,16 @@ pub(crate) struct Config {
     pub(crate) dns: Dns,
     /// The front door.
     pub(crate) ingress: Ingress,
+    /// Directory of the certificate authority; empty for that of Let's Encrypt.
+    pub(crate) acme_ca: String,
+    /// Root certificates of a private authority; empty for those of the host.
+    pub(crate) acme_ca_root: PathBuf,
+    /// Whom the authority writes to where a deployment names nobody.
+    pub(crate) acme_email: String,
+    /// Whether certificates are ordered.
+    pub(crate) acme_enabled: bool,
+    /// Whether orders go without a rehearsal.
+    pub(crate) acme_skip_staging: bool,
     /// What containers may reach of the host.
     pub(crate) isolation: IsolationKeys,
     /// Length of one raft tick in milliseconds.

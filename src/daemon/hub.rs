@@ -15,7 +15,7 @@ pub(crate) use across::ForwardReply;
 use drivers::publish;
 pub(crate) use drivers::{LivenessDriver, RaftDriver, RuntimeDriver, SchedulerDriver};
 use overlay::Overlay;
-pub(crate) use overlay::{DnsDriver, FirewallDriver, IngressDriver, NetmeshDriver};
+pub(crate) use overlay::{AcmeShell, DnsDriver, FirewallDriver, IngressDriver, NetmeshDriver};
 use seek::{Hearsay, Whereabouts};
 
 use crate::daemon::identity::RosterFile;
@@ -60,6 +60,8 @@ pub(crate) struct Links {
     pub(crate) dns: Option<Recipient<Deliver<jaco_dns_core::Input>>>,
     /// The front door's shell.
     pub(crate) ingress: Option<Recipient<Deliver<jaco_ingress_core::Input>>>,
+    /// The shell of certificates.
+    pub(crate) acme: Option<Recipient<Deliver<jaco_ingress_core::acme::Input>>>,
 }
 
 /// What everyone outside the main thread may watch.
@@ -161,6 +163,7 @@ impl Inner {
             Io::Firewall(effect) => self.firewall(effect),
             Io::Dns(effect) => self.dns(effect),
             Io::Ingress(effect) => self.ingress(effect),
+            Io::Acme { op, call } => self.ask_authority(op, call),
             Io::Answer { ticket, index, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
                     // A caller that went away does not want the answer any more.
@@ -398,6 +401,7 @@ impl Hub {
             Delivery::Firewall(input) => push_to(inner.links.firewall.as_ref(), input),
             Delivery::Dns(input) => push_to(inner.links.dns.as_ref(), input),
             Delivery::Ingress(input) => push_to(inner.links.ingress.as_ref(), input),
+            Delivery::Acme(input) => push_to(inner.links.acme.as_ref(), input),
         }
     }
 

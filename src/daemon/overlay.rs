@@ -3,16 +3,17 @@
 
 use crate::daemon::boot::{Mailbox, fill, keep, post};
 use crate::daemon::config::Config;
-use crate::daemon::hub::{DnsDriver, FirewallDriver, Hub, IngressDriver, NetmeshDriver};
+use crate::daemon::hub::{AcmeShell, DnsDriver, FirewallDriver, Hub, IngressDriver, NetmeshDriver};
 use crate::daemon::logging;
 use jaco_dns_core::DnsCore;
 use jaco_firewall_core::FirewallCore;
 use jaco_ingress_core::IngressCore;
+use jaco_ingress_core::acme::AcmeCore;
 use jaco_kit::{Seeds, Supervisor};
-use jaco_model::{ClusterId, NodeId};
 use jaco_model::entity::MeshKind;
 use jaco_model::name::MESH_INTERFACE;
 use jaco_model::spec::AccessLog;
+use jaco_model::{ClusterId, NodeId};
 use jaco_netmesh_core::NetmeshCore;
 use std::collections::BTreeSet;
 use std::io;
@@ -48,6 +49,7 @@ impl Site<'_> {
         self.firewall(Seeds.seed()?);
         self.dns();
         self.ingress();
+        self.certificates(Seeds.seed()?);
         if self.listens {
             self.hub.expect_mesh();
             self.netmesh(Seeds.seed()?);
@@ -121,7 +123,11 @@ impl Site<'_> {
             Err(error) => tracing::error!(error = logging::chain(&error), "no ingress"),
         }
         let listen = |texts: &[String]| -> Vec<SocketAddr> {
-            if keys.enabled { texts.iter().filter_map(|text| text.parse().ok()).collect() } else { Vec::new() }
+            if keys.enabled {
+                texts.iter().filter_map(|text| text.parse().ok()).collect()
+            } else {
+                Vec::new()
+            }
         };
         let settings = jaco_ingress_core::Settings {
             me: self.node.clone(),
@@ -134,6 +140,35 @@ impl Site<'_> {
         keep(self.hub, self.supervisor, "ingress", make, move |links, at| {
             fill(&mailbox, at.clone());
             links.ingress = Some(at);
+        });
+    }
+
+    fn certificates(&self, seed: u64) {
+        use jaco_ingress_core::acme::{Input, Settings};
+        let mailbox: Mailbox<Input> = Mailbox::default();
+        let answers = mailbox.clone();
+        let config = self.config;
+        let roots = Some(config.acme_ca_root.clone()).filter(|path| !path.as_os_str().is_empty());
+        let deliver = move |op, result| post(&answers, Input::Answered { op, result });
+        let driver = jaco_ingress::acme::Config { roots };
+        match jaco_ingress::acme::AcmeDriver::spawn(driver, deliver) {
+            Ok(driver) => self.hub.equip(|overlay| overlay.acme = Some(driver)),
+            Err(error) => tracing::error!(error = logging::chain(&error), "no ACME client"),
+        }
+        let directory = Some(config.acme_ca.clone()).filter(|url| !url.is_empty());
+        let settings = Settings {
+            me: self.node.clone(),
+            enabled: config.acme_enabled,
+            directory: directory.unwrap_or_else(|| Settings::PRODUCTION.to_owned()),
+            contact: config.acme_email.clone(),
+            skip_staging: config.acme_skip_staging,
+            seed,
+        };
+        let hub = self.hub.clone();
+        let make = move || (AcmeCore::new(settings.clone()), AcmeShell(hub.clone()));
+        keep(self.hub, self.supervisor, "acme", make, move |links, at| {
+            fill(&mailbox, at.clone());
+            links.acme = Some(at);
         });
     }
 

@@ -47,7 +47,13 @@ impl Member {
     }
 
     /// What another member said with a word of liveness.
-    pub fn compare(&mut self, from: &NodeId, word: &Word) -> Vec<Step> {
+    pub fn heard(&mut self, from: &NodeId, word: &Word) -> Vec<Step> {
+        let mut steps: Vec<Step> = self.heard_progress(from, word).into_iter().collect();
+        steps.extend(self.compare(from, word));
+        steps
+    }
+
+    fn compare(&mut self, from: &NodeId, word: &Word) -> Vec<Step> {
         let Some(theirs) = &word.checkpoint else { return Vec::new() };
         self.checkpoints.others.insert(from.clone(), theirs.clone());
         self.checkpoints.others.retain(|node, _| self.state.nodes.contains_key(node));

@@ -11,6 +11,7 @@ mod entry;
 mod snapshot;
 mod step;
 
+mod certificates;
 mod diverge;
 mod member;
 mod members;

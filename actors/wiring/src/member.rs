@@ -1,5 +1,6 @@
 //! One daemon's state machine, its proposals in flight, and the table of who talks to whom.
 
+use crate::certificates::Certificates;
 use crate::diverge::Checkpoints;
 use crate::entry::decode;
 use crate::overlay::Overlay;
@@ -70,6 +71,7 @@ pub struct Member {
     /// Removals whose end is being written.
     pub(crate) forgetting: BTreeSet<NodeId>,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) certificates: Certificates,
     pub(crate) overlay: Overlay,
 }
 
@@ -103,6 +105,7 @@ impl Member {
             suspects: BTreeSet::new(),
             forgetting: BTreeSet::new(),
             checkpoints: Checkpoints::default(),
+            certificates: Certificates::default(),
             overlay: Overlay::default(),
         }
     }
@@ -144,6 +147,7 @@ impl Member {
         steps.extend(self.show_mesh());
         steps.extend(self.show_isolation());
         steps.extend(self.show_seats());
+        steps.push(self.show_term());
         steps.extend(self.publish(vec![Event::ClusterChanged]));
         if !self.state.nodes.is_empty() {
             steps.extend(self.show_members());
@@ -237,6 +241,7 @@ impl Member {
             let input = jaco_liveness_core::Input::Leadership(leads);
             steps.push(deliver(Delivery::Liveness(input)));
         }
+        steps.extend(self.led_in(leads.then_some(status.term)));
         if status.leader != self.leader {
             self.leader = status.leader;
             self.leaderless_since = status.leader.is_none().then_some(now.mono);

@@ -144,19 +144,26 @@ impl Member {
     pub(crate) fn show_network(&mut self, state: &Arc<State>, events: &[Event]) -> Vec<Step> {
         let is_new = |event: &Event| matches!(event, Event::ClusterChanged);
         let shown = self.overlay.shown.as_ref();
-        let is_same = shown.is_some_and(|shown| shown.has_same_network(state));
-        if is_same && !events.iter().any(is_new) {
+        let anew = events.iter().any(is_new);
+        let is_same = shown.is_some_and(|shown| shown.has_same_network(state)) && !anew;
+        let certificates = self.show_certificates(state, anew);
+        if is_same && certificates.is_none() {
             return Vec::new();
         }
         self.overlay.shown = Some(state.clone());
-        let mut steps: Vec<Step> = [
+        let mut steps: Vec<Step> = certificates.into_iter().collect();
+        let door = Delivery::Ingress(jaco_ingress_core::Input::StateChanged(state.clone()));
+        steps.push(deliver(door));
+        if is_same {
+            return steps;
+        }
+        let network = [
             Delivery::Netmesh(jaco_netmesh_core::Input::StateChanged(state.clone())),
             Delivery::Firewall(jaco_firewall_core::Input::StateChanged(state.clone())),
             Delivery::Dns(jaco_dns_core::Input::StateChanged(state.clone())),
-            Delivery::Ingress(jaco_ingress_core::Input::StateChanged(state.clone())),
         ]
-        .map(deliver)
-        .into();
+        .map(deliver);
+        steps.extend(network);
         // Whether a mesh is needed may have changed.
         steps.extend(self.tell_isolation());
         steps

@@ -15,6 +15,7 @@ pub(crate) enum Origin {
     Scheduler(OpId),
     Runtime(OpId),
     Liveness(OpId),
+    Acme(OpId),
     /// The end of a removal, which is looked at again with every change.
     Forget(NodeId),
     /// A line of the audit log: nobody waits, and one that is lost stands in the log of the host.
@@ -191,6 +192,10 @@ impl Member {
             Origin::Liveness(op) => {
                 let result = result(answer);
                 deliver(Delivery::Liveness(jaco_liveness_core::Input::Proposed { op, result }))
+            }
+            Origin::Acme(op) => {
+                let result = result(answer);
+                deliver(Delivery::Acme(jaco_ingress_core::acme::Input::Proposed { op, result }))
             }
             Origin::Forget(node) => {
                 self.forgetting.remove(&node);

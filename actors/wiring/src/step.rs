@@ -37,6 +37,8 @@ pub enum Delivery {
     Dns(jaco_dns_core::Input),
     /// For the front door's core.
     Ingress(jaco_ingress_core::Input),
+    /// For the core of certificates.
+    Acme(jaco_ingress_core::acme::Input),
 }
 
 /// Names one call, of the API or of a peer, until it is answered.
@@ -89,6 +91,13 @@ pub enum Io {
     Dns(jaco_dns_core::Effect),
     /// Carry out an order of the front door's core.
     Ingress(jaco_ingress_core::Effect),
+    /// Ask a certificate authority, then tell the core of certificates.
+    Acme {
+        /// Names it in the answer.
+        op: OpId,
+        /// What to ask.
+        call: jaco_ingress_core::acme::Call,
+    },
     /// Answer a call that brought a command.
     Answer {
         /// Which call.

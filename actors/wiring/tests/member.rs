@@ -138,7 +138,8 @@ impl World {
             | Delivery::Netmesh(_)
             | Delivery::Firewall(_)
             | Delivery::Dns(_)
-            | Delivery::Ingress(_) => {}
+            | Delivery::Ingress(_)
+            | Delivery::Acme(_) => {}
         }
     }
 
@@ -456,14 +457,14 @@ fn a_state_that_most_members_do_not_have_stops_serving() {
         Word { checkpoint, ..Word::default() }
     };
     let (second, third) = (NodeId::from("n2"), NodeId::from("n3"));
-    assert!(world.member.compare(&second, &word(&mine.hash, 1_024)).is_empty());
-    assert!(world.member.compare(&second, &word("other", 2_048)).is_empty(), "another index");
+    assert!(world.member.heard(&second, &word(&mine.hash, 1_024)).is_empty());
+    assert!(world.member.heard(&second, &word("other", 2_048)).is_empty(), "another index");
     let found = |steps: Vec<Step>| match &steps[..] {
         [Step::Io(Io::Diverged { index: 1_024, is_minority, .. })] => *is_minority,
         other => panic!("{other:?}"),
     };
-    assert!(!found(world.member.compare(&second, &word("other", 1_024))), "one against one");
-    assert!(world.member.compare(&second, &word("other", 1_024)).is_empty(), "said once");
-    assert!(world.member.compare(&third, &word("a third one", 1_024)).is_empty());
-    assert!(found(world.member.compare(&third, &word("other", 1_024))), "two of three");
+    assert!(!found(world.member.heard(&second, &word("other", 1_024))), "one against one");
+    assert!(world.member.heard(&second, &word("other", 1_024)).is_empty(), "said once");
+    assert!(world.member.heard(&third, &word("a third one", 1_024)).is_empty());
+    assert!(found(world.member.heard(&third, &word("other", 1_024))), "two of three");
 }

@@ -76,14 +76,14 @@ const DAY: u64 = 24 * HOUR;
 
 /// All keys, by path.
 pub(super) const KEYS: &[Key] = &[
-    later("acme_ca", Kind::Text, ""),
-    later("acme_ca_root", Kind::Path, ""),
+    used("acme_ca", Kind::Text, ""),
+    used("acme_ca_root", Kind::Path, ""),
     later("acme_dns", Kind::Deferred, "{}"),
     later("acme_eab.hmac_key_file", Kind::Path, ""),
     later("acme_eab.key_id", Kind::Text, ""),
-    later("acme_email", Kind::Text, ""),
-    later("acme_enabled", Kind::Bool, "true"),
-    later("acme_skip_staging", Kind::Bool, "false"),
+    used("acme_email", Kind::Text, ""),
+    used("acme_enabled", Kind::Bool, "true"),
+    used("acme_skip_staging", Kind::Bool, "false"),
     used("admission.bind_paths", Kind::BindPaths, "/srv,/mnt,/media"),
     used("advertise_addr", Kind::Text, ""),
     later("audit.file", Kind::Path, ""),

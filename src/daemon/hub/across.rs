@@ -39,7 +39,7 @@ impl Hub {
 
     /// Holds the state of another member against this one's.
     fn compare(&self, from: &NodeId, word: &Word) {
-        let steps = self.inner.borrow_mut().member.compare(from, word);
+        let steps = self.inner.borrow_mut().member.heard(from, word);
         self.run(steps);
     }
 

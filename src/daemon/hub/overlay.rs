@@ -20,6 +20,8 @@ pub(crate) struct Overlay {
     pub(crate) dns: Option<jaco_dns::DriverHandle>,
     /// The proxy.
     pub(crate) ingress: Option<jaco_ingress::DriverHandle>,
+    /// The client of certificate authorities.
+    pub(crate) acme: Option<jaco_ingress::acme::AcmeDriver>,
 }
 
 /// Performs the effects of the mesh's core.
@@ -62,6 +64,18 @@ pub(crate) struct IngressDriver(pub(crate) Hub);
 impl Perform<jaco_ingress_core::Effect> for IngressDriver {
     fn perform(&mut self, effect: jaco_ingress_core::Effect) -> Result<(), Broken> {
         let steps: Vec<Step> = self.0.inner.borrow_mut().member.from_ingress(effect);
+        self.0.run(steps);
+        Ok(())
+    }
+}
+
+/// Performs the effects of the core of certificates.
+pub(crate) struct AcmeShell(pub(crate) Hub);
+
+impl Perform<jaco_ingress_core::acme::Effect> for AcmeShell {
+    fn perform(&mut self, effect: jaco_ingress_core::acme::Effect) -> Result<(), Broken> {
+        let now = self.0.now();
+        let steps = self.0.inner.borrow_mut().member.from_acme(now, effect);
         self.0.run(steps);
         Ok(())
     }
@@ -143,6 +157,16 @@ impl Inner {
                     "the packet filter had been changed and was repaired"
                 );
             }
+        }
+    }
+
+    pub(super) fn ask_authority(
+        &self,
+        op: jaco_kit_core::OpId,
+        call: jaco_ingress_core::acme::Call,
+    ) {
+        if let Some(driver) = &self.overlay.acme {
+            driver.ask(op, call);
         }
     }
 

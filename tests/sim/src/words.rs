@@ -34,6 +34,7 @@ pub(crate) fn delivery(delivery: &Delivery) -> Words {
         Delivery::Dns(_) => 6,
         Delivery::Netmesh(_) => 7,
         Delivery::Ingress(_) => 8,
+        Delivery::Acme(_) => 9,
     };
     Words { number }
 }
@@ -85,6 +86,7 @@ pub(crate) fn describe(delivery: &Delivery) -> String {
             format!("ingress ← state {}", state.applied_index)
         }
         Delivery::Ingress(input) => clip(format!("ingress ← {input:?}")),
+        Delivery::Acme(input) => clip(format!("acme ← {input:?}")),
         Delivery::Netmesh(jaco_netmesh_core::Input::StateChanged(state)) => {
             format!("netmesh ← state {}", state.applied_index)
         }

@@ -25,7 +25,11 @@ impl Table {
         let mut table = Table {
             sites: sites(state, before),
             ports: if settings.has_ingress() { ports(state, before) } else { BTreeMap::new() },
-            tokens: BTreeMap::new(),
+            tokens: state
+                .challenge_tokens
+                .iter()
+                .map(|(key, token)| (key.clone(), token.key_authorisation.clone()))
+                .collect(),
             services: BTreeMap::new(),
         };
         let routed = table.sites.values().flat_map(|site| site.routes.values());
@@ -107,7 +111,7 @@ fn sites(state: &State, before: &Table) -> BTreeMap<String, Arc<Site>> {
     }
     let site = |(domain, routes): (&str, Vec<_>)| {
         let before = before.sites.get(domain);
-        let now = site_of(domain, &routes, before.map(AsRef::as_ref))?;
+        let now = site_of(state, domain, &routes, before.map(AsRef::as_ref))?;
         Some((domain.to_owned(), reuse(before, now)))
     };
     by_domain.into_iter().filter_map(site).collect()
@@ -115,6 +119,7 @@ fn sites(state: &State, before: &Table) -> BTreeMap<String, Arc<Site>> {
 
 /// One domain: the routes of its owner, and of those it shares it with.
 fn site_of(
+    state: &State,
     domain: &str,
     routes: &[(&DeploymentSpec, &RouteSpec)],
     before: Option<&Site>,
@@ -137,7 +142,7 @@ fn site_of(
         let made = || Arc::new(Route { deployment: spec.name.clone(), spec: (*route).clone() });
         served.insert(route.path.clone(), kept.map_or_else(made, Arc::clone));
     }
-    let certificate = certificate_of(owner, &first.tls);
+    let certificate = certificate_of(state, domain, owner, &first.tls);
     let kept = before.and_then(|site| site.certificate.as_ref());
     Some(Site {
         domain: domain.to_owned(),
@@ -148,11 +153,23 @@ fn site_of(
     })
 }
 
-/// The certificate to serve. Those by ACME have no place in the state yet.
-fn certificate_of(owner: &DeploymentSpec, tls: &TlsMode) -> Option<ServedCertificate> {
+/// The certificate to serve.
+fn certificate_of(
+    state: &State,
+    domain: &str,
+    owner: &DeploymentSpec,
+    tls: &TlsMode,
+) -> Option<ServedCertificate> {
     match tls {
         TlsMode::Own(secret) => split_pem(owner.secrets.get(secret)?.reveal()),
-        TlsMode::Auto | TlsMode::Off => None,
+        TlsMode::Auto => {
+            let issued = state.certificates.get(domain)?.issued.as_ref()?;
+            Some(ServedCertificate {
+                chain_pem: issued.chain.clone(),
+                key_pem: issued.key.reveal().to_owned(),
+            })
+        }
+        TlsMode::Off => None,
     }
 }
 

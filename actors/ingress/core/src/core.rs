@@ -124,6 +124,8 @@ impl IngressCore {
 fn touched_deployments(before: &State, now: &State) -> Option<BTreeSet<DeploymentName>> {
     let is_same = before.deployments.ptr_eq(&now.deployments)
         && before.revisions.ptr_eq(&now.revisions)
+        && before.certificates.ptr_eq(&now.certificates)
+        && before.challenge_tokens.ptr_eq(&now.challenge_tokens)
         && are_alive_alike(before, now);
     if !is_same {
         return None;

@@ -41,6 +41,17 @@ impl State {
             && self.blocks.ptr_eq(&other.blocks)
     }
 
+    /// Whether two states have the same automatic certificates, orders for them, and deployments
+    /// that may want some. Cheap when one came from the other.
+    pub fn has_same_certificates(&self, other: &State) -> bool {
+        self.deployments.ptr_eq(&other.deployments)
+            && self.revisions.ptr_eq(&other.revisions)
+            && self.acme_accounts.ptr_eq(&other.acme_accounts)
+            && self.acme_orders.ptr_eq(&other.acme_orders)
+            && self.challenge_tokens.ptr_eq(&other.challenge_tokens)
+            && self.certificates.ptr_eq(&other.certificates)
+    }
+
     /// What is settled about a scope; `None` while it has no block on any node.
     pub fn scope(&self, scope: &Scope) -> Option<&Arc<ScopeRecord>> {
         self.scopes.get(scope)

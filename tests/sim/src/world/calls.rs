@@ -63,7 +63,7 @@ impl World {
                 self.reply(to, from, op, Return::Members(members));
             }
             Call::Probe(word) => {
-                let steps = process.member.compare(&sender, &word);
+                let steps = process.member.heard(&sender, &word);
                 let input = jaco_liveness_core::Input::Heard { from: sender, word };
                 let effects = process.liveness.step(now, input);
                 let word = process.member.with_checkpoint(process.liveness.word());
@@ -145,7 +145,7 @@ impl World {
         let now = self.clock(host);
         let peer = self.host(from).node.clone();
         if let (Some(peer), Some(process)) = (peer, self.process_mut(host)) {
-            let steps = process.member.compare(&peer, &word);
+            let steps = process.member.heard(&peer, &word);
             self.take(host, now, steps);
         }
         self.tell(host, Delivery::Liveness(jaco_liveness_core::Input::Answered { op, word }));

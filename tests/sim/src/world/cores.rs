@@ -84,6 +84,7 @@ impl World {
                 let effects = process.dns.step(now, input);
                 self.dns_wants(host, now, effects);
             }
+            Delivery::Acme(_) => {}
             Delivery::Ingress(input) => {
                 let effects = process.ingress.step(now, input);
                 self.ingress_wants(host, now, effects);
