@@ -1,10 +1,13 @@
-//! A client's bytes before the parser sees them: silence between requests and within a header is
-//! bounded here, as each has a bound of its own.
+//! A client's bytes before the parser sees them. Silence between requests and within a header is
+//! bounded here, as each has a bound of its own. Headers are held back until they are complete and
+//! found to be clear; in place of one that is not, the parser sees a request of ours, so that its
+//! answer keeps its place after those to earlier requests.
 
+use super::framing::{Framing, Wrong};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,6 +18,8 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Pulse {
     running: AtomicU32,
     begun: AtomicU64,
+    is_tunnel: AtomicBool,
+    wrong: AtomicU8,
 }
 
 /// A running request; it counts until it is dropped.
@@ -32,6 +37,30 @@ impl Pulse {
         self.running.load(Ordering::Relaxed)
     }
 
+    /// What comes from now on is no HTTP.
+    pub(super) fn becomes_tunnel(&self) {
+        self.is_tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the client was stopped.
+    pub(super) fn wrong(&self) -> Option<Wrong> {
+        match self.wrong.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Wrong::Malformed),
+            2 => Some(Wrong::LongTarget),
+            _ => Some(Wrong::LongHeader),
+        }
+    }
+
+    fn stop(&self, wrong: Wrong) {
+        let code = match wrong {
+            Wrong::Malformed => 1,
+            Wrong::LongTarget => 2,
+            Wrong::LongHeader => 3,
+        };
+        self.wrong.store(code, Ordering::Relaxed);
+    }
+
     /// Requests so far.
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
@@ -43,6 +72,11 @@ impl Drop for Beat {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// The host of the request that stands for one that was not clear.
+pub(super) const STAND_IN: &str = "stand-in.invalid";
+/// What no chunk and no trailer can be.
+const POISON: &[u8] = b"\0\r\n\r\n";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
@@ -59,18 +93,105 @@ pub(super) struct Client<S> {
     idle: Duration,
     waits: Waits,
     timer: Pin<Box<Sleep>>,
+    framing: Framing,
+    /// The beginning of a header.
+    held: Vec<u8>,
+    /// What the parser gets next.
+    ready: Vec<u8>,
 }
 
 impl<S> Client<S> {
     /// The first byte must come as soon as a header must be complete.
     pub(super) fn new(stream: S, pulse: Arc<Pulse>, header: Duration, idle: Duration) -> Client<S> {
         let timer = Box::pin(tokio::time::sleep(header));
-        Client { stream, pulse, header, idle, waits: Waits::ForRequest, timer }
+        Client { stream, pulse, header, idle, waits: Waits::ForRequest, timer, framing: Framing::new(), held: Vec::new(), ready: Vec::new() }
     }
 
     fn wait(&mut self, waits: Waits, longest: Duration) {
         self.waits = waits;
         self.timer.as_mut().reset(Instant::now() + longest);
+    }
+
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.ready.len().min(buf.remaining());
+        buf.put_slice(&self.ready[..count]);
+        self.ready.drain(..count);
+    }
+
+    /// Looks at the bytes after `from`, and takes out what the parser may not see yet, or ever.
+    fn check(&mut self, buf: &mut ReadBuf<'_>, from: usize) {
+        let fresh = &buf.filled()[from..];
+        match self.framing.follow(fresh) {
+            Ok(good) if self.held.is_empty() => {
+                self.held.extend_from_slice(&fresh[good..]);
+                buf.set_filled(from + good);
+            }
+            Ok(good) => {
+                let (good, held) = fresh.split_at(good);
+                if !good.is_empty() {
+                    self.ready.append(&mut self.held);
+                    self.ready.extend_from_slice(good);
+                }
+                self.held.extend_from_slice(held);
+                buf.set_filled(from);
+                self.hand_over(buf);
+            }
+            Err((good, wrong)) => {
+                self.pulse.stop(wrong);
+                if good > 0 {
+                    self.ready.append(&mut self.held);
+                    self.ready.extend_from_slice(&fresh[..good]);
+                }
+                if self.framing.is_in_header() {
+                    let stand_in = format!(
+                        "GET / HTTP/1.1\r\nHost: {STAND_IN}\r\nConnection: close\r\n\r\n"
+                    );
+                    self.ready.extend_from_slice(stand_in.as_bytes());
+                } else {
+                    self.ready.extend_from_slice(POISON);
+                }
+                buf.set_filled(from);
+                self.hand_over(buf);
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Client<S> {
+    /// Reads until there is something for the parser.
+    fn poll_checked(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if !self.ready.is_empty() {
+                self.hand_over(buf);
+                return Poll::Ready(Ok(()));
+            }
+            let is_tunnel = self.pulse.is_tunnel.load(Ordering::Relaxed);
+            if is_tunnel && !self.held.is_empty() {
+                // It spoke before it was told that it may.
+                self.ready.append(&mut self.held);
+                continue;
+            }
+            if self.pulse.wrong().is_some() {
+                return Poll::Pending;
+            }
+            let from = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            if buf.filled().len() == from || is_tunnel {
+                return Poll::Ready(Ok(()));
+            }
+            self.check(buf, from);
+            if self.waits == Waits::ForRequest && self.framing.is_in_header() {
+                let header = self.header;
+                self.wait(Waits::ForHeader, header);
+            }
+            if buf.filled().len() > from {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -83,20 +204,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
         let this = &mut *self;
         if this.pulse.running() > 0 {
             this.waits = Waits::NotAtAll;
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
+            return this.poll_checked(cx, buf);
         }
         if this.waits == Waits::NotAtAll {
             let idle = this.idle;
             this.wait(Waits::ForRequest, idle);
         }
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(outcome) => {
-                if this.waits == Waits::ForRequest {
-                    let header = this.header;
-                    this.wait(Waits::ForHeader, header);
-                }
-                Poll::Ready(outcome)
-            }
+        match this.poll_checked(cx, buf) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
             Poll::Pending => {
                 ready!(this.timer.as_mut().poll(cx));
                 // What was begun late is served; the parser asks again only when it needs more.

@@ -13,6 +13,7 @@ mod connection;
 mod counters;
 mod driver;
 mod exchange;
+mod framing;
 mod headers;
 mod limits;
 mod loads;

@@ -3,7 +3,9 @@
 
 use super::answer::{Asked, Refusal};
 use super::body::{Body, Verdict};
+use super::client;
 use super::connection::Peer;
+use super::framing::Wrong;
 use super::counters::count;
 use super::driver::{Health, Shared};
 use super::exchange::{self, Answered, Errand};
@@ -132,6 +134,11 @@ impl Visit {
             return Err(refusal.with(ALLOW, HeaderValue::from_static("GET, HEAD, POST")));
         }
         self.host = headers::host(&request)?;
+        if self.host == client::STAND_IN
+            && let Some(wrong) = self.peer.pulse.wrong()
+        {
+            return Err(stopped(wrong));
+        }
         if let Some(refusal) = self.own_paths(&request) {
             return Err(refusal);
         }
@@ -444,6 +451,7 @@ impl Visit {
             let upgrade = upgrade.ok_or_else(invalid)?;
             let on_upstream = hyper::upgrade::on(&mut response);
             upgrade.agree(&mut response);
+            self.peer.pulse.becomes_tunnel();
             let idle = options.timeouts.stream_idle.std();
             let beat = self.peer.pulse.begin();
             tokio::task::spawn_local(async move {
@@ -606,6 +614,20 @@ impl Upgrade {
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, self.protocol.clone());
+    }
+}
+
+fn stopped(wrong: Wrong) -> Refusal {
+    let close = HeaderValue::from_static("close");
+    match wrong {
+        Wrong::Malformed => Refusal::bad("malformed"),
+        Wrong::LongTarget => {
+            Refusal::new(StatusCode::URI_TOO_LONG, "long_target").with(header::CONNECTION, close)
+        }
+        Wrong::LongHeader => {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            Refusal::new(status, "long_header").with(header::CONNECTION, close)
+        }
     }
 }
 

@@ -1,0 +1,294 @@
+//! Reads along with an HTTP/1 client and stops it where two parsers could disagree on where a
+//! request ends (RFC 9112, 2.2, 5, 6, 7 and 11.2). Nothing is repaired.
+
+/// Why a client is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It breaks the rules.
+    Malformed,
+    /// The target is longer than we read.
+    LongTarget,
+    /// The header is longer than we read, or has too many lines.
+    LongHeader,
+}
+
+const TARGET: usize = 16 * 1024;
+const HEADER: usize = 32 * 1024;
+const LINES: usize = 100;
+const CHUNK_LINE: usize = 16;
+/// Chunks have no reason to be larger.
+const CHUNK: u64 = 1 << 40;
+
+/// Where in the stream of requests the client is.
+#[derive(Debug)]
+enum At {
+    /// In a header; the bytes of it so far.
+    Header,
+    Body(u64),
+    ChunkLine,
+    ChunkData(u64),
+    /// Bytes of the CR LF after a chunk that are still to come.
+    ChunkEnd(u8),
+    Trailers,
+}
+
+/// Reads along with one connection.
+#[derive(Debug)]
+pub(super) struct Framing {
+    at: At,
+    line: Vec<u8>,
+    head: Head,
+}
+
+#[derive(Debug, Default)]
+struct Head {
+    bytes: usize,
+    lines: usize,
+    is_old: bool,
+    is_chunked: bool,
+    hosts: usize,
+    length: Option<u64>,
+}
+
+impl Framing {
+    pub(super) fn new() -> Framing {
+        Framing { at: At::Header, line: Vec::new(), head: Head::default() }
+    }
+
+    /// Whether the next byte begins a request.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.at, At::Header) && self.head.bytes == 0
+    }
+
+    /// Whether the next byte is one of a header.
+    pub(super) fn is_in_header(&self) -> bool {
+        matches!(self.at, At::Header)
+    }
+
+    /// Follows these bytes. Returns how many of them may be passed on: those up to the last
+    /// header that is not complete yet, or up to the fault.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, (usize, Wrong)> {
+        let (mut good, mut at) = (0, 0);
+        while at < bytes.len() {
+            at += match &mut self.at {
+                At::Body(left) | At::ChunkData(left) => {
+                    let here = u64::try_from(bytes.len() - at).unwrap_or(u64::MAX).min(*left);
+                    *left -= here;
+                    let is_over = *left == 0;
+                    if is_over {
+                        self.body_over();
+                    }
+                    usize::try_from(here).unwrap_or(usize::MAX)
+                }
+                At::Header | At::ChunkLine | At::ChunkEnd(_) | At::Trailers => {
+                    self.byte(bytes[at]).map_err(|wrong| (good, wrong))?;
+                    1
+                }
+            };
+            if !self.is_in_header() || self.is_between() {
+                good = at;
+            }
+        }
+        Ok(good)
+    }
+
+    fn body_over(&mut self) {
+        self.at = match self.at {
+            At::ChunkData(_) => At::ChunkEnd(2),
+            _ => self.next(),
+        };
+    }
+
+    fn next(&mut self) -> At {
+        self.head = Head::default();
+        At::Header
+    }
+
+    fn byte(&mut self, byte: u8) -> Result<(), Wrong> {
+        if let At::ChunkEnd(left) = &mut self.at {
+            let wanted = if *left == 2 { b'\r' } else { b'\n' };
+            if byte != wanted {
+                return Err(Wrong::Malformed);
+            }
+            *left -= 1;
+            if *left == 0 {
+                self.at = At::ChunkLine;
+            }
+            return Ok(());
+        }
+        if self.line.last() == Some(&b'\r') {
+            if byte != b'\n' {
+                return Err(Wrong::Malformed);
+            }
+            self.line.pop();
+            let line = std::mem::take(&mut self.line);
+            return self.line(&line);
+        }
+        if byte == b'\n' || byte == 0 {
+            return Err(Wrong::Malformed);
+        }
+        self.line.push(byte);
+        self.bounds()
+    }
+
+    fn bounds(&mut self) -> Result<(), Wrong> {
+        if matches!(self.at, At::ChunkLine) {
+            return if self.line.len() > CHUNK_LINE { Err(Wrong::Malformed) } else { Ok(()) };
+        }
+        self.head.bytes += 1;
+        if self.head.lines == 0 && self.line.len() > TARGET {
+            return Err(Wrong::LongTarget);
+        }
+        if self.head.bytes > HEADER || self.head.lines > LINES {
+            return Err(Wrong::LongHeader);
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Wrong> {
+        match self.at {
+            At::ChunkLine => {
+                let size = chunk_size(line).ok_or(Wrong::Malformed)?;
+                self.at = if size == 0 { At::Trailers } else { At::ChunkData(size) };
+            }
+            At::Trailers if line.is_empty() => self.at = self.next(),
+            At::Trailers => {
+                field(line).ok_or(Wrong::Malformed)?;
+            }
+            At::Header if self.head.lines == 0 => {
+                self.head.lines = 1;
+                self.head.is_old = request_line(line).ok_or(Wrong::Malformed)?;
+            }
+            At::Header if line.is_empty() => self.at = self.begin_body()?,
+            At::Header => {
+                self.head.lines += 1;
+                self.head.field(line).ok_or(Wrong::Malformed)?;
+            }
+            At::Body(_) | At::ChunkData(_) | At::ChunkEnd(_) => {}
+        }
+        Ok(())
+    }
+
+    fn begin_body(&mut self) -> Result<At, Wrong> {
+        let head = &self.head;
+        let is_twice = head.is_chunked && (head.length.is_some() || head.is_old);
+        if is_twice || head.hosts > 1 || (head.hosts == 0 && !head.is_old) {
+            return Err(Wrong::Malformed);
+        }
+        if head.is_chunked {
+            return Ok(At::ChunkLine);
+        }
+        match head.length {
+            Some(length) if length > 0 => Ok(At::Body(length)),
+            _ => Ok(self.next()),
+        }
+    }
+}
+
+impl Head {
+    fn field(&mut self, line: &[u8]) -> Option<()> {
+        let (name, value) = field(line)?;
+        match name.to_ascii_lowercase().as_slice() {
+            b"host" => self.hosts += 1,
+            b"content-length" => {
+                let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+                if self.length.is_some() || !is_number {
+                    return None;
+                }
+                self.length = Some(std::str::from_utf8(value).ok()?.parse().ok()?);
+            }
+            b"transfer-encoding" => {
+                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return None;
+                }
+                self.is_chunked = true;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Whether it is HTTP/1.0.
+fn request_line(line: &[u8]) -> Option<bool> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    let is_target = |byte: &u8| *byte > 0x20 && *byte != 0x7f;
+    if words.next().is_some() || !is_token(method) || target.is_empty() {
+        return None;
+    }
+    match version {
+        _ if !target.iter().all(is_target) => None,
+        b"HTTP/1.1" => Some(false),
+        b"HTTP/1.0" => Some(true),
+        _ => None,
+    }
+}
+
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let is_legal = |byte: &u8| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f);
+    (is_token(name) && value.iter().all(is_legal)).then_some((name, value))
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(name: &[u8]) -> bool {
+    let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_legal)
+}
+
+/// Hexadecimal digits and nothing else: extensions are of no use, and of much harm.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    if line.is_empty() || !line.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let size = u64::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok()?;
+    (size <= CHUNK).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(text: &str) -> Result<(), (usize, Wrong)> {
+        let whole = Framing::new().follow(text.as_bytes()).map(|_| ());
+        let mut framing = Framing::new();
+        let mut single = Ok(());
+        for byte in text.bytes() {
+            single = single.and_then(|()| framing.follow(&[byte]).map(|_| ()).map_err(|(_, wrong)| wrong));
+        }
+        assert_eq!(whole.map_err(|(_, wrong)| wrong), single, "in one piece and in many: {text:?}");
+        whole
+    }
+
+    #[test]
+    fn what_is_clear_passes() {
+        for text in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n\n\0xGET / HTTP/1.1\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+             3\r\n\n\0x\r\n0\r\nA: b\r\n\r\nGET /",
+            "GET / HTTP/1.0\r\n\r\n",
+        ] {
+            assert_eq!(follow(text), Ok(()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_leaves_the_requests_before_it() {
+        let first = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+        let text = format!("{first}GET / HTTP/1.1\r\nHost : a\r\n\r\n");
+        assert_eq!(Framing::new().follow(text.as_bytes()), Err((first.len(), Wrong::Malformed)));
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        let text = format!("GET /{} HTTP/1.1\r\n", "x".repeat(TARGET));
+        assert_eq!(follow(&text), Err((0, Wrong::LongTarget)));
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n", "x".repeat(HEADER));
+        assert_eq!(follow(&text), Err((0, Wrong::LongHeader)));
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(LINES));
+        assert_eq!(follow(&text), Err((0, Wrong::LongHeader)));
+    }
+}
