@@ -61,6 +61,7 @@ fn run(bench: &mut Bench, line: &Line<'_>) -> String {
     match line.word(0) {
         "state" => summary(&bench.state),
         "members" => crate::members::summary(&bench.state),
+        "certificates" => crate::acme::summary(&bench.state),
         "voters" => {
             let raft_ids: Vec<u64> =
                 line.word(1).split(',').map(|id| id.parse().expect("a number")).collect();

@@ -1,5 +1,6 @@
 //! The state machine from outside: commands in, answers, events and state out.
 
+mod acme;
 mod addresses;
 mod fixture;
 mod golden;

@@ -79,6 +79,7 @@ pub(crate) fn command(bench: &Bench, line: &Line<'_>) -> Command {
         "restart" => {
             Command::Restart { target: target(line.word(1)), in_place: line.has("in-place") }
         }
+        "acme" => crate::acme::command(line),
         "step" => Command::Schedule { based_on: 0, steps: vec![step(line)] },
         "report" => report(bench, line),
         "volume" => volume(line),
@@ -122,6 +123,9 @@ fn apply(line: &Line<'_>) -> Command {
     wish.expected_revision = line.number("expect").map(Revision);
     if let Some(note) = line.option("note") {
         wish.documents.jaco = note.to_owned();
+    }
+    if let Some(domain) = line.option("route") {
+        wish.spec.routes.push(crate::acme::route(domain));
     }
     if let Some(key) = line.option("network") {
         wish.spec.networks.insert(key.to_owned(), NetworkSpec::default());
