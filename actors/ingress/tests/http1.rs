@@ -96,8 +96,12 @@ async fn a_replica_that_refuses_is_passed_over_whatever_the_method() {
         let answer = proxy.ask(method, "/", "Content-Length: 0\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{method}: {answer}");
     }
-    let answer = proxy.raw("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\
-                            Connection: close\r\n\r\nhello").await;
+    let answer = proxy
+        .raw(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\
+                            Connection: close\r\n\r\nhello",
+        )
+        .await;
     assert!(answer.contains("body 5"), "{answer}");
     assert!(proxy.handle.counts().retries > 0, "the dead ones were tried");
 }
@@ -132,17 +136,22 @@ async fn new_tables_under_load_fail_no_request() {
     echo(&format!("{other}:{}", one.port())).await;
     proxy.serve(table(&[HERE], one.port(), |_| {}));
     let http = proxy.http;
-    let clients: Vec<_> = (0..8).map(|_| tokio::spawn(async move {
-        let mut stream = TcpStream::connect(http).await.unwrap();
-        for _ in 0..500 {
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
-            let head = read_head(&mut stream).await;
-            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            let mut body = vec![0; length.unwrap().parse().unwrap()];
-            stream.read_exact(&mut body).await.unwrap();
-        }
-    })).collect();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(http).await.unwrap();
+                for _ in 0..500 {
+                    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+                    let head = read_head(&mut stream).await;
+                    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+                    let length =
+                        head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                    let mut body = vec![0; length.unwrap().parse().unwrap()];
+                    stream.read_exact(&mut body).await.unwrap();
+                }
+            })
+        })
+        .collect();
     let mut turn = 0;
     while clients.iter().any(|client| !client.is_finished()) {
         turn += 1;
@@ -207,7 +216,10 @@ async fn bodies_pass_piece_by_piece() {
         loop {
             let byte = stream.read_u8().await.unwrap();
             if byte.is_ascii_lowercase() {
-                stream.write_all(format!("1\r\n{}\r\n", char::from(byte)).as_bytes()).await.unwrap();
+                stream
+                    .write_all(format!("1\r\n{}\r\n", char::from(byte)).as_bytes())
+                    .await
+                    .unwrap();
             }
             if byte == b'z' {
                 stream.write_all(b"0\r\n\r\n").await.unwrap();
@@ -241,14 +253,26 @@ async fn bodies_have_a_limit_by_header_and_by_count() {
     let proxy = Proxy::start(|_| {});
     let service = echo("127.0.0.1:0").await;
     proxy.serve(table(&[HERE], service.port(), |spec| spec.options.body_limit = Some(4)));
-    let answer = proxy.raw("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\
-                            Connection: close\r\n\r\nfour").await;
+    let answer = proxy
+        .raw(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\
+                            Connection: close\r\n\r\nfour",
+        )
+        .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let answer = proxy.raw("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\
-                            Connection: close\r\n\r\nfiveb").await;
+    let answer = proxy
+        .raw(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\
+                            Connection: close\r\n\r\nfiveb",
+        )
+        .await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    let answer = proxy.raw("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\
-                            Connection: close\r\n\r\n5\r\nfiveb\r\n0\r\n\r\n").await;
+    let answer = proxy
+        .raw(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\
+                            Connection: close\r\n\r\n5\r\nfiveb\r\n0\r\n\r\n",
+        )
+        .await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 

@@ -44,7 +44,10 @@ async fn what_is_unclear_is_refused() {
     proxy.serve(table(&[Ipv4Addr::LOCALHOST], service.port(), |_| {}));
     for bytes in UNCLEAR {
         let answer = proxy.raw(bytes).await;
-        assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{bytes:?}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"),
+            "{bytes:?}: {answer}"
+        );
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{bytes:?}: {answer}");
     }
 }

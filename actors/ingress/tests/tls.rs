@@ -21,11 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-async fn connect(
-    to: SocketAddr,
-    name: &str,
-    root: &[u8],
-) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(to: SocketAddr, name: &str, root: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(root.to_vec())).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -373,14 +373,22 @@ mod tests {
     fn a_state_without_news_for_the_network_is_not_shown_to_it() {
         let mut member = member();
         let state = Arc::new(State::default());
-        assert_eq!(member.show_network(&state, &[]).len(), 3);
+        assert_eq!(
+            member.show_network(&state, &[]).len(),
+            5,
+            "mesh, filter, names, door, certificates"
+        );
         let mut next = State::default();
         next.applied_index = 7;
         let next = Arc::new(next);
         let mut later = state.as_ref().clone();
         later.applied_index = 5;
         assert!(member.show_network(&Arc::new(later), &[]).is_empty());
-        assert_eq!(member.show_network(&next, &[Event::ClusterChanged]).len(), 3);
+        assert_eq!(member.show_network(&next, &[Event::ClusterChanged]).len(), 5);
+        let mut issued = next.as_ref().clone();
+        issued.certificates.insert("shop.test".to_owned(), Arc::default());
+        let steps = member.show_network(&Arc::new(issued), &[]);
+        assert_eq!(steps.len(), 2, "the door and the core of certificates alone");
     }
 
     #[test]

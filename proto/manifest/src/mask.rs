@@ -6,15 +6,25 @@ use crate::node::{Node, Value};
 pub const MASKED: &str = "***";
 
 /// Replaces the values of environment variables whose names look secret in every service of a
-/// compose document. Returns whether anything was hidden.
+/// compose document, and secrets that are written out. Returns whether anything was hidden.
 pub fn mask(document: &mut Node) -> bool {
-    let mut hidden = false;
+    let mut hidden = mask_secrets(document);
     let services = entry_mut(document, "services");
     let services = services.and_then(entries_mut).into_iter().flatten();
     for service in services {
         if let Some(environment) = entry_mut(service, "environment") {
             hidden |= mask_environment(environment);
         }
+    }
+    hidden
+}
+
+fn mask_secrets(document: &mut Node) -> bool {
+    let mut hidden = false;
+    let secrets = entry_mut(document, "secrets").and_then(entries_mut);
+    for content in secrets.into_iter().flatten().filter_map(|one| entry_mut(one, "content")) {
+        content.value = masked();
+        hidden = true;
     }
     hidden
 }
@@ -73,7 +83,17 @@ fn entries_mut(node: &mut Node) -> Option<impl Iterator<Item = &mut Node>> {
 
 #[cfg(test)]
 mod tests {
-    use super::looks_secret;
+    use super::*;
+    use crate::{emit, parse_document};
+
+    #[test]
+    fn a_secret_that_is_written_out_is_hidden() {
+        let text = "secrets: {cert: {content: hush}, other: {file: ./x}}";
+        let mut document = parse_document(text, "compose.yaml").unwrap();
+        assert!(mask(&mut document));
+        let shown = emit(&document);
+        assert!(!shown.contains("hush") && shown.contains("./x"), "{shown}");
+    }
 
     #[test]
     fn names_that_look_secret() {

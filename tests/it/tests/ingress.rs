@@ -66,7 +66,8 @@ fn every_node_answers_for_a_route() -> Result<()> {
         let rows = c.node(1).ok(&["get", "routes"])?;
         ensure!(rows.as_array().is_some_and(|rows| rows.len() == 3), "{rows:#}");
 
-        let thief = routed(json!({}), json!([{ "domain": "shop.test", "port": 8080, "path": "/x" }]));
+        let thief =
+            routed(json!({}), json!([{ "domain": "shop.test", "port": 8080, "path": "/x" }]));
         let thief = Stack::new("thief", json!({ "services": { "web": thief } }))?;
         let refused = c.node(2).jaco(&["apply", &thief.path()])?;
         ensure!(refused.code == Some(1) && refused.stderr.contains("host_claimed"), "{refused:?}");
@@ -85,8 +86,7 @@ fn a_dead_replica_is_left_out(c: &Cluster) -> Result<()> {
     Run::of(&mut c.node(at).host().docker(["kill", &victim.id]))?.exits(0)?;
     for node in c.nodes() {
         for _ in 0..20 {
-            let (status, body) =
-                curl(node, &["--header", "Host: shop.test", "http://127.0.0.1/"])?;
+            let (status, body) = curl(node, &["--header", "Host: shop.test", "http://127.0.0.1/"])?;
             ensure!(status == 200, "{status} through {} after the loss: {body}", node.name());
         }
     }
@@ -108,7 +108,8 @@ fn a_certificate_of_ones_own_is_served_on_every_node() -> Result<()> {
         for node in c.nodes() {
             let at = ["--resolve", "shop.test:443:127.0.0.1", "--cacert", &trust];
             let body = until("an answer over TLS", LIMIT, || {
-                let (status, body) = curl(node, &[&at[..], &["https://shop.test/headers"]].concat())?;
+                let (status, body) =
+                    curl(node, &[&at[..], &["https://shop.test/headers"]].concat())?;
                 Ok((status == 200).then_some(body))
             })?;
             ensure!(body.to_ascii_lowercase().contains("x-forwarded-proto: https"), "{body}");

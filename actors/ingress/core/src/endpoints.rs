@@ -75,9 +75,7 @@ fn is_alive(state: &State, node: &NodeId, suspects: &BTreeSet<NodeId>) -> bool {
 fn address_of(state: &State, extra: &Extra, instance: &Instance) -> Option<Ipv4Addr> {
     let (spec, service) = state.specs_of(instance)?;
     let (seat, holder) = match &service.container.network_mode {
-        NetworkMode::Service(name) => {
-            (spec.services.get(name)?, state.host_of(instance, name)?)
-        }
+        NetworkMode::Service(name) => (spec.services.get(name)?, state.host_of(instance, name)?),
         _ => (service, instance),
     };
     let scopes = spec.scopes_of(seat);

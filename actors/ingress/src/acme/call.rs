@@ -22,10 +22,7 @@ pub(super) fn kind(problem: &Problem) -> String {
     urn.strip_prefix(URN).unwrap_or(urn).to_owned()
 }
 
-pub(super) async fn run(
-    conversation: Conversation,
-    call: &Call,
-) -> Result<Answer, Error> {
+pub(super) async fn run(conversation: Conversation, call: &Call) -> Result<Answer, Error> {
     let seen = conversation.seen.clone();
     let retry_after = || seen.lock().map_or(Seen::default(), |seen| *seen).retry_after;
     match call {

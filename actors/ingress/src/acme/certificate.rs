@@ -29,9 +29,9 @@ pub(super) fn checked(chain: String, domain: &str, key: &SecretText) -> Result<A
     let leaf = leaf.parse_x509().map_err(|error| format!("the leaf is unreadable: {error}"))?;
     let names = leaf.subject_alternative_name().ok().flatten();
     let is_named = names.is_some_and(|names| {
-        names.value.general_names.iter().any(|name| {
-            matches!(name, GeneralName::DNSName(name) if name.eq_ignore_ascii_case(domain))
-        })
+        names.value.general_names.iter().any(
+            |name| matches!(name, GeneralName::DNSName(name) if name.eq_ignore_ascii_case(domain)),
+        )
     });
     if !is_named {
         return Err(format!("the certificate is not of {domain}"));

@@ -77,8 +77,7 @@ async fn answer(roots: Option<PathBuf>, call: Call) -> Result<Answer, CallFailur
             Ok(Err(error)) => error,
             Err(_) => return Err(lost("the authority takes too long".to_owned())),
         };
-        let is_nonce =
-            matches!(&error, Error::Api(problem) if call::kind(problem) == "badNonce");
+        let is_nonce = matches!(&error, Error::Api(problem) if call::kind(problem) == "badNonce");
         if !is_nonce || tries > NONCE_TRIES {
             let seen = seen.lock().map_or(Seen::default(), |seen| *seen);
             return Err(failure(&error, seen));

@@ -104,7 +104,17 @@ impl<S> Client<S> {
     /// The first byte must come as soon as a header must be complete.
     pub(super) fn new(stream: S, pulse: Arc<Pulse>, header: Duration, idle: Duration) -> Client<S> {
         let timer = Box::pin(tokio::time::sleep(header));
-        Client { stream, pulse, header, idle, waits: Waits::ForRequest, timer, framing: Framing::new(), held: Vec::new(), ready: Vec::new() }
+        Client {
+            stream,
+            pulse,
+            header,
+            idle,
+            waits: Waits::ForRequest,
+            timer,
+            framing: Framing::new(),
+            held: Vec::new(),
+            ready: Vec::new(),
+        }
     }
 
     fn wait(&mut self, waits: Waits, longest: Duration) {
@@ -143,9 +153,8 @@ impl<S> Client<S> {
                     self.ready.extend_from_slice(&fresh[..good]);
                 }
                 if self.framing.is_in_header() {
-                    let stand_in = format!(
-                        "GET / HTTP/1.1\r\nHost: {STAND_IN}\r\nConnection: close\r\n\r\n"
-                    );
+                    let stand_in =
+                        format!("GET / HTTP/1.1\r\nHost: {STAND_IN}\r\nConnection: close\r\n\r\n");
                     self.ready.extend_from_slice(stand_in.as_bytes());
                 } else {
                     self.ready.extend_from_slice(POISON);

@@ -256,7 +256,8 @@ mod tests {
         let mut framing = Framing::new();
         let mut single = Ok(());
         for byte in text.bytes() {
-            single = single.and_then(|()| framing.follow(&[byte]).map(|_| ()).map_err(|(_, wrong)| wrong));
+            single = single
+                .and_then(|()| framing.follow(&[byte]).map(|_| ()).map_err(|(_, wrong)| wrong));
         }
         assert_eq!(whole.map_err(|(_, wrong)| wrong), single, "in one piece and in many: {text:?}");
         whole

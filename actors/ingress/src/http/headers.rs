@@ -144,10 +144,9 @@ pub(super) fn apply(headers: &mut HeaderMap, rules: &HeaderRules, origin: &Origi
         }
     }
     for (name, value) in &rules.add {
-        if let (Ok(name), Ok(value)) = (
-            name.parse::<HeaderName>(),
-            HeaderValue::from_str(&filled(value, origin)),
-        ) {
+        if let (Ok(name), Ok(value)) =
+            (name.parse::<HeaderName>(), HeaderValue::from_str(&filled(value, origin)))
+        {
             headers.append(name, value);
         }
     }

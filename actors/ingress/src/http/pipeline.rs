@@ -5,10 +5,10 @@ use super::answer::{Asked, Refusal};
 use super::body::{Body, Verdict};
 use super::client;
 use super::connection::Peer;
-use super::framing::Wrong;
 use super::counters::count;
 use super::driver::{Health, Shared};
 use super::exchange::{self, Answered, Errand};
+use super::framing::Wrong;
 use super::headers::{self, Origin};
 use super::worker::Worker;
 use super::{matching, tunnel};
@@ -326,9 +326,10 @@ impl Visit {
             LbPolicy::HeaderHash(name) => text(request.headers(), name).to_owned(),
             _ => self.client.to_string(),
         };
-        let wanted = options.sticky.as_ref().and_then(|sticky| {
-            self.stuck(sticky, service, request.headers())
-        });
+        let wanted = options
+            .sticky
+            .as_ref()
+            .and_then(|sticky| self.stuck(sticky, service, request.headers()));
         let upgrade = self.prepare(route, &mut request, path, is_http2)?;
         let verdict = Verdict::default();
         let idle = options.timeouts.read.std();
@@ -482,7 +483,8 @@ impl Visit {
             (name == sticky.cookie).then_some(value)
         })?;
         let mut endpoints = service.endpoints.iter();
-        let found = endpoints.find(|endpoint| self.mark(&endpoint.instance.to_string()) == value)?;
+        let found =
+            endpoints.find(|endpoint| self.mark(&endpoint.instance.to_string()) == value)?;
         Some(found.address)
     }
 

@@ -67,7 +67,11 @@ pub(super) fn start(
         set.block_on(&runtime, async move {
             let pool = Rc::new(Pool::default());
             let random = Cell::new(seed | 1);
-            run(Rc::new(Worker { shared, pool, tls, stopping, random, turn: Cell::default() }), inbox).await;
+            run(
+                Rc::new(Worker { shared, pool, tls, stopping, random, turn: Cell::default() }),
+                inbox,
+            )
+            .await;
         });
     })?;
     Ok(())

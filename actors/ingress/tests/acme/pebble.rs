@@ -174,8 +174,7 @@ fn programs() -> PathBuf {
     assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
     let package = std::fs::read_dir(work.path()).unwrap().next().unwrap().unwrap().path();
     let tree = work.path().join("tree");
-    let unpacked =
-        Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree).status().unwrap();
+    let unpacked = Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree).status().unwrap();
     assert!(unpacked.success(), "the package cannot be unpacked");
     // Another test may have been faster; then its copy is as good.
     drop(std::fs::rename(&tree, &place));

@@ -7,12 +7,8 @@ use jaco_kit::Clock;
 use jaco_kit_core::{Core, OpId};
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
 use jaco_model::entity::{Documents, Node, NodeFacts, NodeStatus, Origin};
-use jaco_model::spec::{
-    Challenge, DeploymentSpec, Redirect, RouteOptions, RouteSpec, TlsMode,
-};
-use jaco_model::{
-    ClusterId, DeploymentName, Identity, NodeId, NodeName, RequestId, WallMs,
-};
+use jaco_model::spec::{Challenge, DeploymentSpec, Redirect, RouteOptions, RouteSpec, TlsMode};
+use jaco_model::{ClusterId, DeploymentName, Identity, NodeId, NodeName, RequestId, WallMs};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Write};
@@ -299,5 +295,8 @@ fn answer(mut stream: TcpStream, state: Option<&State>) -> std::io::Result<()> {
         None => ("404 Not Found", ""),
     };
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }

@@ -15,7 +15,9 @@ use jaco_kit_core::OpId;
 use jaco_model::spec::{
     Challenge, RouteOptions, RouteSpec, RouteTarget, TlsMode, UpstreamProtocol,
 };
-use jaco_model::{DeploymentName, Generation, InstanceId, Millis, NodeId, ReplicaId, ServiceName, WallMs};
+use jaco_model::{
+    DeploymentName, Generation, InstanceId, Millis, NodeId, ReplicaId, ServiceName, WallMs,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -65,7 +67,8 @@ impl Proxy {
 
     /// One GET or other request without a body, with further header lines.
     pub(crate) async fn ask(&self, method: &str, path: &str, more: &str) -> String {
-        let text = format!("{method} {path} HTTP/1.1\r\nHost: a.test\r\n{more}Connection: close\r\n\r\n");
+        let text =
+            format!("{method} {path} HTTP/1.1\r\nHost: a.test\r\n{more}Connection: close\r\n\r\n");
         self.raw(&text).await
     }
 }
@@ -107,7 +110,12 @@ pub(crate) fn table(
     let mut spec = RouteSpec {
         domain: "a.test".to_owned(),
         path: String::new(),
-        target: Some(RouteTarget { service, port, protocol: UpstreamProtocol::Http, verify: false }),
+        target: Some(RouteTarget {
+            service,
+            port,
+            protocol: UpstreamProtocol::Http,
+            verify: false,
+        }),
         tls: TlsMode::Auto,
         challenge: Challenge::Http,
         shared_with: BTreeSet::new(),

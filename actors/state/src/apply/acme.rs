@@ -86,12 +86,7 @@ fn account(tx: &Tx<'_>, key: &(String, String), term: u64) -> Result<AcmeAccount
 }
 
 /// The domain's order, when it is the one that is meant and no later leader has it.
-fn current(
-    tx: &Tx<'_>,
-    domain: &str,
-    url: Option<&str>,
-    term: u64,
-) -> Result<AcmeOrder, Fault> {
+fn current(tx: &Tx<'_>, domain: &str, url: Option<&str>, term: u64) -> Result<AcmeOrder, Fault> {
     let order = tx.state.acme_orders.get(domain);
     let order = order.ok_or_else(|| stale(format!("{domain} has no order")))?;
     if order.url.as_deref() != url {
@@ -304,9 +299,8 @@ fn sweep(tx: &mut Tx<'_>) {
     if !is_acme_due(tx.state, now) {
         return;
     }
-    let is_over = |token: &&std::sync::Arc<ChallengeToken>| {
-        token.expires_at.is_some_and(|end| end <= now)
-    };
+    let is_over =
+        |token: &&std::sync::Arc<ChallengeToken>| token.expires_at.is_some_and(|end| end <= now);
     let ended: Vec<_> = tx.state.challenge_tokens.values().filter(is_over).cloned().collect();
     for token in ended {
         tx.state.take::<ChallengeToken>(&(token.domain.clone(), token.token.clone()));

@@ -33,8 +33,10 @@ fn one(
     if !is_same && !is_under {
         return Ok(());
     }
-    let is_shared = theirs.shared_with.contains(us) || ours.shared_with.contains(them);
     let is_held = held.iter().any(|route| route.domain == ours.domain);
+    // Nobody lets itself in: what a newcomer shares counts for nothing.
+    let is_guest = is_held && ours.shared_with.contains(them);
+    let is_shared = theirs.shared_with.contains(us) || is_guest;
     if is_under && (is_shared || is_held) {
         return Ok(());
     }
@@ -114,6 +116,9 @@ mod tests {
         assert_eq!(refused(x("/a"), &[], route("x.test", "", &["c"])), claimed);
         let mixed = RouteSpec { tls: TlsMode::Auto, ..x("/a") };
         assert_eq!(refused(mixed, &[], shared("")), Some(ErrorCode::RouteTlsMixed));
+        let open = |path| route("x.test", path, &["b"]);
+        assert_eq!(refused(open("/a"), &[], x("")), claimed, "nobody lets itself in");
+        assert_eq!(refused(open(""), &[open("")], x("/a")), None, "the owner again");
     }
 
     #[test]

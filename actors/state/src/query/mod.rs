@@ -8,8 +8,8 @@ mod eligible;
 mod instances;
 mod status;
 
-pub use acme::{CertificateRow, acme_domains, certificates, is_acme_due};
 pub(crate) use acme::wants_certificate;
+pub use acme::{CertificateRow, acme_domains, certificates, is_acme_due};
 pub(crate) use address::IDLE_KEPT;
 pub use converged::is_converged;
 pub use dependency::dependency_met;

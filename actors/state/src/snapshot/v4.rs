@@ -43,8 +43,7 @@ pub(super) fn write(state: &State) -> Vec<Section> {
 }
 
 pub(super) fn read(sections: &[Section]) -> Result<State, SnapshotError> {
-    let names: Vec<&str> =
-        v3::names().chain([ACCOUNTS, ORDERS, TOKENS, CERTIFICATES]).collect();
+    let names: Vec<&str> = v3::names().chain([ACCOUNTS, ORDERS, TOKENS, CERTIFICATES]).collect();
     check_names(sections, &names)?;
     let mut state = State::default();
     v3::read_into(&mut state, sections)?;

@@ -82,9 +82,7 @@ impl AcmeCore {
     }
 
     fn proposed(&mut self, now: Now, op: OpId, result: Result<(), Fault>) {
-        let is_it = |waiting: &Option<Waiting>| {
-            matches!(waiting, Some(Waiting::Step { op: Some(sent), .. }) if *sent == op)
-        };
+        let is_it = |waiting: &Option<Waiting>| matches!(waiting, Some(Waiting::Step { op: Some(sent), .. }) if *sent == op);
         let Some(lane) = self.lanes.values_mut().find(|lane| is_it(&lane.waiting)) else { return };
         match result {
             Ok(()) => {
@@ -105,12 +103,7 @@ impl AcmeCore {
         }
     }
 
-    fn answered(
-        &mut self,
-        now: Now,
-        op: OpId,
-        result: Result<Answer, CallFailure>,
-    ) -> Vec<Effect> {
+    fn answered(&mut self, now: Now, op: OpId, result: Result<Answer, CallFailure>) -> Vec<Effect> {
         let is_it = |waiting: &Option<Waiting>| *waiting == Some(Waiting::Call(op));
         let found = self.lanes.iter_mut().find(|(_, lane)| is_it(&lane.waiting));
         let Some((subject, lane)) = found else { return Vec::new() };
@@ -123,10 +116,7 @@ impl AcmeCore {
             (Subject::Domain(domain), Err(failure)) => {
                 self.domain_failure(now, &subject, domain, failure)
             }
-            (
-                Subject::Account(directory, contact),
-                Ok(Answer::Account { url, credentials }),
-            ) => {
+            (Subject::Account(directory, contact), Ok(Answer::Account { url, credentials })) => {
                 let (directory, contact) = (directory.clone(), contact.clone());
                 let change = AcmeChange::Account { directory, contact, url, credentials };
                 vec![self.propose(now, subject, change)]
@@ -248,10 +238,7 @@ impl AcmeCore {
         let until = times::after(self.wall(now), times::longer(Duration::ZERO, wait));
         let (directory, contact) = (live.directory.clone(), live.contact.clone());
         let hold = AcmeChange::Hold { directory, contact, until };
-        vec![
-            self.propose(now, account, hold),
-            self.failed(now, live, "rate_limited", detail, wait),
-        ]
+        vec![self.propose(now, account, hold), self.failed(now, live, "rate_limited", detail, wait)]
     }
 
     pub(super) fn failed(

@@ -44,7 +44,12 @@ impl View {
 pub(super) enum Waiting {
     Call(OpId),
     /// Proposed again until the state shows it or refuses it.
-    Step { change: AcmeChange, op: Option<OpId>, accepted: bool, seen: View },
+    Step {
+        change: AcmeChange,
+        op: Option<OpId>,
+        accepted: bool,
+        seen: View,
+    },
 }
 
 #[derive(Debug, Default)]

@@ -127,8 +127,7 @@ impl AcmeCore {
 
     fn advance(&mut self, now: Now, live: &AcmeOrder) -> Option<Effect> {
         let subject = Subject::Domain(live.domain.clone());
-        let is_under_way =
-            self.lanes.get(&subject).is_some_and(|lane| lane.waiting.is_some());
+        let is_under_way = self.lanes.get(&subject).is_some_and(|lane| lane.waiting.is_some());
         if is_under_way {
             return None;
         }
@@ -233,9 +232,8 @@ impl AcmeCore {
         let wall = self.wall(now);
         let known = self.state.certificates.get(&domain).cloned();
         let issued = known.as_ref().and_then(|known| known.issued.as_ref());
-        let due = issued.map(|issued| {
-            times::renew_at(issued, times::hash(&domain, self.settings.seed) >> 8)
-        });
+        let due = issued
+            .map(|issued| times::renew_at(issued, times::hash(&domain, self.settings.seed) >> 8));
         let retry = known.as_ref().and_then(|known| known.failure.as_ref()).map(|f| f.retry_at);
         let contact = if contact.is_empty() { self.settings.contact.clone() } else { contact };
         let is_staged = known.as_ref().is_some_and(|known| known.staged_at.is_some());
