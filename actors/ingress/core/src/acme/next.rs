@@ -111,7 +111,7 @@ impl AcmeCore {
         now: Now,
         directory: &str,
         contact: &str,
-    ) -> Result<AccountRef, Option<Effect>> {
+    ) -> Result<AccountRef, Option<Box<Effect>>> {
         let key = (directory.to_owned(), contact.to_owned());
         if let Some(account) = self.state.acme_accounts.get(&key) {
             let credentials = account.credentials.clone();
@@ -122,7 +122,7 @@ impl AcmeCore {
             return Err(None);
         }
         let call = Call::NewAccount { directory: key.0, contact: key.1 };
-        Err(Some(self.ask(subject, call)))
+        Err(Some(Box::new(self.ask(subject, call))))
     }
 
     fn advance(&mut self, now: Now, live: &AcmeOrder) -> Option<Effect> {
@@ -142,7 +142,7 @@ impl AcmeCore {
         }
         let account = match self.account(now, &live.directory, &live.contact) {
             Ok(account) => account,
-            Err(effect) => return effect,
+            Err(effect) => return effect.map(|effect| *effect),
         };
         let domain = live.domain.clone();
         let Some(order) = live.url.clone() else {
@@ -207,7 +207,7 @@ impl AcmeCore {
             }
             let Some(candidate) = self.candidate(now, domain, contact) else { continue };
             match self.account(now, &candidate.directory, &candidate.contact) {
-                Err(effect) => effects.extend(effect),
+                Err(effect) => effects.extend(effect.map(|effect| *effect)),
                 Ok(_) => {
                     let Candidate { domain, contact, directory, kind } = candidate;
                     let replaces = false;

@@ -34,7 +34,7 @@ pub(super) fn retry_at(
     let own = match age {
         age if age >= 30 * DAY => DAY,
         age if age >= DAY => 6 * HOUR,
-        _ => (15 * MINUTE << attempt.saturating_sub(1).min(2)).min(HOUR),
+        _ => ((15 * MINUTE) << attempt.saturating_sub(1).min(2)).min(HOUR),
     };
     after(now, longer(Duration::from_millis(own), asked))
 }
