@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job, from a compose file to running containers and back.
 
 mod cluster;
+mod door;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,8 @@ use serde_json::Value;
 use crate::site::{Binaries, PROBE_IMAGE, Site, example};
 
 /// Build, start a host with an engine of its own, run an example stack, change it without a gap,
-/// and remove everything. With three hosts: form a cluster, lose its leader, go on.
+/// and remove everything. With three hosts: form a cluster, lose its leader, go on, and serve a
+/// route with a certificate on every node.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "demo")]
 pub(crate) struct Demo {
@@ -42,7 +44,7 @@ impl Demo {
                 "==> start {} hosts, each with its own Docker Engine and a daemon",
                 self.nodes
             );
-            let mut site = Site::of_hosts("demo", self.nodes, &binaries)?;
+            let mut site = Site::with_authority("demo", self.nodes, &binaries)?;
             let outcome = cluster::tour(&mut site);
             (site, outcome)
         };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use jaco_lab::{
-    Artifact, Daemon, Engine, Host, Lab, LabOptions, build_binary, ensure_tools, until,
+    Artifact, Daemon, Engine, Host, Lab, LabOptions, Pebble, PebbleOptions, build_binary,
+    ensure_tools, until,
 };
 use serde_json::Value;
 
@@ -20,6 +21,7 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Site {
     // Dropped before the lab, so that the daemons end first.
     members: Vec<Member>,
+    authority: Option<Pebble>,
     lab: Lab,
 }
 
@@ -60,13 +62,33 @@ impl Site {
     pub(crate) fn of_hosts(name: &str, hosts: u8, binaries: &Binaries) -> Result<Site> {
         ensure_tools()?;
         let lab = Lab::up(LabOptions::new(name, hosts))?;
+        Site::on(lab, None, binaries)
+    }
+
+    /// As [`Site::of_hosts`], with a certificate authority of its own that the daemons use.
+    pub(crate) fn with_authority(name: &str, hosts: u8, binaries: &Binaries) -> Result<Site> {
+        ensure_tools()?;
+        let lab = Lab::up(LabOptions::new(name, hosts))?;
+        let first = lab.hosts().first().context("a lab without hosts")?;
+        let dir = first.data_dir().join("pebble");
+        let pebble = Pebble::start(&dir, lab.machine(), &PebbleOptions::default())?;
+        Site::on(lab, Some(pebble), binaries)
+    }
+
+    fn on(lab: Lab, authority: Option<Pebble>, binaries: &Binaries) -> Result<Site> {
         lab.import_probe_everywhere(&binaries.probe, PROBE_IMAGE)?;
+        let env = authority.as_ref().map(Pebble::env).unwrap_or_default();
         let member = |host: &Host| -> Result<Member> {
-            let daemon = Daemon::start(host, &binaries.jaco)?;
+            let daemon = Daemon::start_with(host, &binaries.jaco, &env)?;
             Ok(Member { daemon, host: host.clone(), probe: binaries.probe.clone() })
         };
         let members = lab.hosts().iter().map(member).collect::<Result<Vec<_>>>()?;
-        Ok(Site { members, lab })
+        Ok(Site { members, authority, lab })
+    }
+
+    /// The certificate authority.
+    pub(crate) fn authority(&self) -> Result<&Pebble> {
+        self.authority.as_ref().context("the site has no certificate authority")
     }
 
     /// All hosts.
@@ -188,6 +210,11 @@ impl Member {
         output(&mut self.host.docker(args)).with_context(|| format!("docker {}", args.join(" ")))
     }
 
+    /// The address of the host.
+    pub(crate) fn address(&self) -> std::net::Ipv4Addr {
+        self.host.address()
+    }
+
     /// The body of an HTTP answer, asked for from inside the host.
     pub(crate) fn get(&self, url: &str) -> Result<String> {
         output(self.host.command(&self.probe).args(["client", "get", url]))
@@ -195,7 +222,7 @@ impl Member {
 }
 
 /// Standard output of a command that must succeed.
-fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().context("cannot start")?;
     if !output.status.success() {
         bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());

@@ -103,6 +103,15 @@ impl Pebble {
         format!("https://{}:{DIRECTORY}/dir", self.address)
     }
 
+    /// Variables with which a daemon orders its certificates here.
+    #[must_use]
+    pub fn env(&self) -> Vec<(String, String)> {
+        let root = self.server_root().display().to_string();
+        [("JACO_ACME_CA", self.directory()), ("JACO_ACME_CA_ROOT", root)]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into()
+    }
+
     /// The certificate that Pebble's own server shows, to be trusted by clients of the directory.
     #[must_use]
     pub fn server_root(&self) -> PathBuf {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jaco_lab::until;
 use serde_json::{Value, json};
 
+use super::door;
 use crate::site::{Member, Site, example};
 
 /// Hosts of this tour.
@@ -36,6 +37,7 @@ pub(super) fn tour(site: &mut Site) -> Result<()> {
     let lost = lose_the_leader(site)?;
     come_back(site, lost)?;
     leave_and_join(site)?;
+    door::tour(site)?;
     println!("\n==> remove the stack");
     site.member(0).show(&["delete", DEPLOYMENT, "--volumes", "--yes"])
 }

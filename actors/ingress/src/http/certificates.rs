@@ -29,6 +29,10 @@ impl Certificates {
                     Ok(key) => Arc::new(key),
                     Err(error) => {
                         tracing::error!(domain, %error, "cannot load a certificate");
+                        // Better the one before than none.
+                        if let Some(old) = before.get(domain) {
+                            now.insert(domain.clone(), old.clone());
+                        }
                         continue;
                     }
                 },
@@ -36,6 +40,13 @@ impl Certificates {
             now.insert(domain.clone(), (served.clone(), key));
         }
         self.0.store(Arc::new(now));
+    }
+
+    /// The one for a name of a handshake.
+    pub(super) fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let loaded = self.0.load();
+        names(&name).find_map(|name| loaded.get(&name)).map(|(_, key)| key.clone())
     }
 
     /// Whether there is one for this site.
@@ -63,9 +74,7 @@ pub(super) fn names(host: &str) -> impl Iterator<Item = String> {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name()?.to_ascii_lowercase();
-        let loaded = self.0.load();
-        names(&name).find_map(|name| loaded.get(&name)).map(|(_, key)| key.clone())
+        self.find(hello.server_name()?)
     }
 }
 

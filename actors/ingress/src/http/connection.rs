@@ -10,15 +10,21 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jaco_ingress_core::ListenKind;
+use rustls::server::Acceptor;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
+/// A fatal alert as a record of TLS (RFC 8446, 5.1 and 6).
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADER_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 100;
@@ -47,7 +53,7 @@ pub(super) async fn serve(
     if kind == ListenKind::Http {
         return serve_http1(worker, stream, peer).await;
     }
-    let handshake = tokio::time::timeout(HANDSHAKE, worker.tls.accept(stream)).await;
+    let handshake = tokio::time::timeout(HANDSHAKE, handshake(&worker, stream)).await;
     let Ok(Ok(stream)) = handshake else {
         return count(&worker.shared.counters.handshakes_failed);
     };
@@ -58,6 +64,22 @@ pub(super) async fn serve(
     } else {
         serve_http1(worker, stream, peer).await;
     }
+}
+
+/// A name we have no certificate for is told so by an alert: no other one would be right.
+async fn handshake(worker: &Worker, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let known = start
+        .client_hello()
+        .server_name()
+        .is_some_and(|name| worker.shared.certificates.find(name).is_some());
+    if !known {
+        let mut stream = start.io;
+        stream.write_all(UNRECOGNIZED_NAME).await?;
+        stream.shutdown().await?;
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    start.into_stream(worker.tls.clone()).await
 }
 
 async fn answer(

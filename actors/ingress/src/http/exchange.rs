@@ -40,7 +40,7 @@ pub(super) struct Answered {
 /// A try without an answer.
 enum Failed {
     /// No byte reached an application; here is the request again.
-    Unsent(Request<Body>),
+    Unsent(Box<Request<Body>>),
     /// Nobody knows what became of it.
     Lost(&'static str),
     Late,
@@ -71,7 +71,7 @@ pub(super) async fn run(errand: &Errand<'_>, request: Request<Body>) -> Result<A
             Err(Failed::Late) => {
                 return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"));
             }
-            Err(Failed::Unsent(request)) => next = Some(request),
+            Err(Failed::Unsent(request)) => next = Some(*request),
             Err(Failed::Lost(why)) => {
                 if let Some(fault) = errand.verdict.get() {
                     return Err(blame(fault));
@@ -136,7 +136,7 @@ async fn once(
             Err(error) => {
                 tracing::debug!(upstream = %picked.address, %error, "cannot reach a replica");
                 picked.load.failed(clock.mono());
-                return Err(Failed::Unsent(request));
+                return Err(Failed::Unsent(Box::new(request)));
             }
         };
         picked.load.connected();
@@ -152,7 +152,7 @@ async fn once(
         match sent {
             Ok((response, sender)) => return Ok((response, running, sender)),
             // An idle connection was closed under our hands: the next one may be good.
-            Err(Failed::Unsent(again)) if was_reused => request = again,
+            Err(Failed::Unsent(again)) if was_reused => request = *again,
             Err(failed) => return Err(failed),
         }
     }
@@ -165,13 +165,13 @@ async fn send(
     let (sent, sender) = match lease {
         Lease::Http1 { mut sender, .. } => {
             if sender.ready().await.is_err() {
-                return Err(Failed::Unsent(request));
+                return Err(Failed::Unsent(Box::new(request)));
             }
             (sender.try_send_request(request).await, Some(sender))
         }
         Lease::Http2(mut sender) => {
             if sender.ready().await.is_err() {
-                return Err(Failed::Unsent(request));
+                return Err(Failed::Unsent(Box::new(request)));
             }
             (sender.try_send_request(request).await, None)
         }
@@ -179,7 +179,7 @@ async fn send(
     match sent {
         Ok(response) => Ok((response, sender)),
         Err(mut error) => Err(match error.take_message() {
-            Some(request) => Failed::Unsent(request),
+            Some(request) => Failed::Unsent(Box::new(request)),
             None if error.error().is_parse() => Failed::Lost("upstream_invalid"),
             None => Failed::Lost("upstream_reset"),
         }),

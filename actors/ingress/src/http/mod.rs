@@ -14,6 +14,7 @@ mod counters;
 mod driver;
 mod exchange;
 mod framing;
+mod gates;
 mod headers;
 mod limits;
 mod loads;
@@ -21,7 +22,9 @@ mod matching;
 mod pick;
 mod pipeline;
 mod pool;
+mod sticky;
 mod tunnel;
+mod upgrade;
 mod worker;
 
 pub use counters::Counts;

@@ -10,21 +10,21 @@ use super::driver::{Health, Shared};
 use super::exchange::{self, Answered, Errand};
 use super::framing::Wrong;
 use super::headers::{self, Origin};
+use super::sticky::Sticks;
+use super::upgrade::Upgrade;
 use super::worker::Worker;
 use super::{matching, tunnel};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{
-    self, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
-    HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+    self, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use ipnet::IpNet;
 use jaco_ingress_core::{Route, Service, Table};
 use jaco_kit_core::Mono;
 use jaco_model::spec::{
-    AccessLog, HostHeader, LbPolicy, RateKey, RouteOptions, SameSite, Sticky, TlsMode,
-    UpstreamProtocol,
+    AccessLog, HostHeader, LbPolicy, RouteOptions, Sticky, TlsMode, UpstreamProtocol,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -34,14 +34,14 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const HEALTH: &str = "/.well-known/jaco/health";
 
 /// One request on its way.
-struct Visit {
+pub(super) struct Visit {
     worker: Rc<Worker>,
     peer: Rc<Peer>,
     table: Arc<Table>,
     asked: Asked,
-    client: IpAddr,
+    pub(super) client: IpAddr,
     is_trusted: bool,
-    host: String,
+    pub(super) host: String,
     method: Method,
     path: String,
     version: Version,
@@ -115,15 +115,15 @@ impl Visit {
         }
     }
 
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         &self.worker.shared
     }
 
-    fn is_tls(&self) -> bool {
+    pub(super) fn is_tls(&self) -> bool {
         self.peer.name.is_some()
     }
 
-    fn scheme(&self) -> &'static str {
+    pub(super) fn scheme(&self) -> &'static str {
         if self.is_tls() { "https" } else { "http" }
     }
 
@@ -203,105 +203,6 @@ impl Visit {
         Ok((route, path))
     }
 
-    /// To HTTPS, when there is a certificate.
-    fn secure(&self, route: &Route, request: &Request<Incoming>) -> Result<(), Refusal> {
-        let (spec, options) = (&route.spec, &route.spec.options);
-        if self.is_tls() || spec.tls == TlsMode::Off {
-            return Ok(());
-        }
-        if !self.shared().certificates.has(&spec.domain) {
-            if options.tls_pending_refuse {
-                return Err(Refusal::unavailable("tls_pending", 5));
-            }
-            return Ok(());
-        }
-        if options.https_redirect {
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            let to = format!("https://{}{path}", self.host);
-            return Err(Refusal::redirect(StatusCode::PERMANENT_REDIRECT, &to));
-        }
-        Ok(())
-    }
-
-    /// Addresses, rate, password.
-    async fn admit(&self, route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
-        let options = &route.spec.options;
-        let is_denied = contains(&options.ip_deny, self.client)
-            || !(options.ip_allow.is_empty() || contains(&options.ip_allow, self.client));
-        if is_denied {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "denied"));
-        }
-        if let Some(limit) = &options.rate_limit {
-            let who = match &limit.key {
-                RateKey::Ip => self.client.to_string(),
-                RateKey::Header(name) => text(headers, name).to_owned(),
-                RateKey::Route => String::new(),
-            };
-            let key = format!("{}{} {who}", route.spec.domain, route.spec.path);
-            let now = self.shared().config.clock.mono();
-            if let Err(wait) = self.shared().limits.take(limit, key, now) {
-                let secs = wait.as_secs() + 1;
-                let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited");
-                return Err(refusal.with(RETRY_AFTER, secs.into()));
-            }
-        }
-        if let Some(auth) = &options.basic_auth
-            && !self.shared().passwords.pass(auth, headers).await
-        {
-            let realm = auth.realm.replace(['"', '\\'], "");
-            let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, "auth");
-            let value = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                refusal = refusal.with(WWW_AUTHENTICATE, value);
-            }
-            return Err(refusal);
-        }
-        Ok(())
-    }
-
-    /// Maintenance, redirect, size.
-    fn divert(
-        &self,
-        route: &Route,
-        request: &Request<Incoming>,
-        path: &str,
-    ) -> Result<(), Refusal> {
-        let options = &route.spec.options;
-        if let Some(maintenance) = &options.maintenance
-            && !contains(&maintenance.allow, self.client)
-        {
-            let status = StatusCode::from_u16(maintenance.status);
-            let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            let wait = maintenance.retry_after.std().as_secs();
-            let refusal = Refusal::new(status, "maintenance").with(RETRY_AFTER, wait.into());
-            return Err(match &maintenance.body {
-                Some(body) => refusal.saying(body.clone()),
-                None => refusal,
-            });
-        }
-        if let Some(redirect) = &options.redirect {
-            let rest = path.strip_prefix(&route.spec.path).unwrap_or(path);
-            let mut to = redirect
-                .to
-                .replace("{host}", &self.host)
-                .replace("{path}", path)
-                .replace("{scheme}", self.scheme());
-            if redirect.keep_path {
-                to = format!("{}{rest}", to.trim_end_matches('/'));
-            }
-            if let Some(query) = request.uri().query().filter(|_| redirect.keep_query) {
-                to = format!("{to}?{query}");
-            }
-            let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
-            return Err(Refusal::redirect(status, &to));
-        }
-        let length = text(request.headers(), CONTENT_LENGTH.as_str()).parse::<u64>().ok();
-        if options.body_limit.zip(length).is_some_and(|(limit, length)| length > limit) {
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_limit"));
-        }
-        Ok(())
-    }
-
     async fn forward(
         &mut self,
         route: &Arc<Route>,
@@ -329,7 +230,7 @@ impl Visit {
         let wanted = options
             .sticky
             .as_ref()
-            .and_then(|sticky| self.stuck(sticky, service, request.headers()));
+            .and_then(|sticky| self.sticks(sticky, service).read(request.headers()));
         let upgrade = self.prepare(route, &mut request, path, is_http2)?;
         let verdict = Verdict::default();
         let idle = options.timeouts.read.std();
@@ -409,6 +310,10 @@ impl Visit {
         Ok(upgrade)
     }
 
+    fn sticks<'a>(&'a self, sticky: &'a Sticky, service: &'a Service) -> Sticks<'a> {
+        Sticks { sticky, service, key: &self.shared().config.cookie_key, is_tls: self.is_tls() }
+    }
+
     fn origin(&self) -> Origin<'_> {
         Origin {
             peer: self.peer.client.ip().to_canonical(),
@@ -444,7 +349,7 @@ impl Visit {
         if let Some(sticky) = &options.sticky
             && wanted.is_none_or(|wanted| IpAddr::V4(wanted) != from.ip())
         {
-            self.stick(sticky, service, from.ip(), response.headers_mut());
+            self.sticks(sticky, service).write(from.ip(), response.headers_mut());
         }
         *response.version_mut() = Version::HTTP_11;
         if is_switch {
@@ -472,49 +377,6 @@ impl Visit {
                 }
             })
         }))
-    }
-
-    /// The replica that a client's cookie names.
-    fn stuck(&self, sticky: &Sticky, service: &Service, headers: &HeaderMap) -> Option<Ipv4Addr> {
-        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';'));
-        let value = pairs.find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            (name == sticky.cookie).then_some(value)
-        })?;
-        let mut endpoints = service.endpoints.iter();
-        let found =
-            endpoints.find(|endpoint| self.mark(&endpoint.instance.to_string()) == value)?;
-        Some(found.address)
-    }
-
-    fn stick(&self, sticky: &Sticky, service: &Service, to: IpAddr, headers: &mut HeaderMap) {
-        let mut endpoints = service.endpoints.iter();
-        let Some(endpoint) = endpoints.find(|endpoint| IpAddr::V4(endpoint.address) == to) else {
-            return;
-        };
-        let value = self.mark(&endpoint.instance.to_string());
-        let mut cookie = format!("{}={value}; Path=/; HttpOnly", sticky.cookie);
-        cookie.push_str(match sticky.same_site {
-            SameSite::Lax => "; SameSite=Lax",
-            SameSite::Strict => "; SameSite=Strict",
-            SameSite::None => "; SameSite=None",
-        });
-        if sticky.ttl.0 > 0 {
-            cookie.push_str(&format!("; Max-Age={}", sticky.ttl.std().as_secs()));
-        }
-        if self.is_tls() {
-            cookie.push_str("; Secure");
-        }
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            headers.append(SET_COOKIE, cookie);
-        }
-    }
-
-    /// Says nothing to those who have not the key, and cannot be made without it.
-    fn mark(&self, instance: &str) -> String {
-        let key = &self.shared().config.cookie_key;
-        blake3::keyed_hash(key, instance.as_bytes()).to_hex().as_str()[..32].to_owned()
     }
 
     fn log(&self, status: StatusCode, is_whole: bool, bytes: u64) {
@@ -550,75 +412,6 @@ impl Visit {
     }
 }
 
-/// A client's wish to speak something else.
-struct Upgrade {
-    client: hyper::upgrade::OnUpgrade,
-    protocol: HeaderValue,
-    is_http2: bool,
-}
-
-impl Upgrade {
-    /// Takes it from a request: `Upgrade` of HTTP/1.1, or `CONNECT` with a protocol (RFC 8441).
-    fn take(
-        request: &mut Request<Incoming>,
-        is_http2_upstream: bool,
-    ) -> Result<Option<Upgrade>, Refusal> {
-        let extended = request.extensions().get::<Protocol>().map(|it| it.as_str().to_owned());
-        if is_http2_upstream {
-            return match extended {
-                Some(_) => Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "upgrade")),
-                None => Ok(None),
-            };
-        }
-        if let Some(protocol) = extended {
-            let bad = |_| Refusal::bad("bad_upgrade");
-            let protocol = HeaderValue::from_str(&protocol).map_err(bad)?;
-            let client = hyper::upgrade::on(&mut *request);
-            *request.method_mut() = Method::GET;
-            return Ok(Some(Upgrade { client, protocol, is_http2: true }));
-        }
-        let headers = request.headers();
-        let asks = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
-        let Some(protocol) = headers.get(header::UPGRADE).filter(|_| asks).cloned() else {
-            return Ok(None);
-        };
-        // An upgrade that carries a body is ambiguous; it goes on as an ordinary request.
-        let has_body = headers.contains_key(header::TRANSFER_ENCODING)
-            || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
-        if has_body || request.version() != Version::HTTP_11 {
-            return Ok(None);
-        }
-        let client = hyper::upgrade::on(&mut *request);
-        Ok(Some(Upgrade { client, protocol, is_http2: false }))
-    }
-
-    fn ask(&self, headers: &mut HeaderMap) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
-        if self.is_http2 {
-            // HTTP/2 has no such key; any valid one does, and we look at no answer to it.
-            let key = HeaderValue::from_static("amFjby1leHRlbmRlZC1jbw==");
-            headers.insert(header::SEC_WEBSOCKET_KEY, key);
-        }
-    }
-
-    fn agree(&self, response: &mut Response<Incoming>) {
-        if self.is_http2 {
-            *response.status_mut() = StatusCode::OK;
-            response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
-            return;
-        }
-        let headers = response.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
-    }
-}
-
 fn stopped(wrong: Wrong) -> Refusal {
     let close = HeaderValue::from_static("close");
     match wrong {
@@ -633,11 +426,11 @@ fn stopped(wrong: Wrong) -> Refusal {
     }
 }
 
-fn contains(nets: &[IpNet], address: IpAddr) -> bool {
+pub(super) fn contains(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 

@@ -29,7 +29,7 @@ pub(super) type Stopping = watch::Receiver<Option<Duration>>;
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) pool: Rc<Pool>,
-    pub(super) tls: tokio_rustls::TlsAcceptor,
+    pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) stopping: Stopping,
     random: Cell<u64>,
     turn: Cell<u64>,
@@ -61,7 +61,7 @@ pub(super) fn start(
     seed: u64,
 ) -> Result<(), super::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tls = tokio_rustls::TlsAcceptor::from(shared.certificates.server()?);
+    let tls = shared.certificates.server()?;
     std::thread::Builder::new().name("ingress".to_owned()).spawn(move || {
         let set = LocalSet::new();
         set.block_on(&runtime, async move {

@@ -1,9 +1,7 @@
 //! Requests on which two parsers could disagree are answered 400, and nothing of them arrives.
 
-mod support;
-
+use crate::support::{Proxy, certify, echo, read_all, read_head, scripted, table};
 use std::net::Ipv4Addr;
-use support::{Proxy, certify, echo, read_all, read_head, scripted, table};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

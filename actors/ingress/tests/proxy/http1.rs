@@ -1,7 +1,6 @@
 //! HTTP/1.1 through the proxy: what arrives, what comes back, what is tried again.
 
-mod support;
-
+use crate::support::{PATIENCE, Proxy, certify, echo, read_all, read_head, scripted, table};
 use jaco_model::Millis;
 use jaco_model::spec::{BasicAuth, Redirect, TlsMode};
 use std::collections::BTreeMap;
@@ -9,7 +8,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{PATIENCE, Proxy, certify, echo, read_all, read_head, scripted, table};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
