@@ -108,9 +108,11 @@ impl Site<'_> {
 
     fn ingress(&self) {
         let mailbox: Mailbox<jaco_ingress_core::Input> = Mailbox::default();
-        let answers = mailbox.clone();
+        let (answers, of_ports) = (mailbox.clone(), mailbox.clone());
         let keys = &self.config.ingress;
         let mut config = jaco_ingress::Config::new(self.supervisor.clock());
+        let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        config.names = vec![host];
         config.trusted_proxies = networks(&keys.trusted_proxies);
         config.access_log = match keys.access_log.as_str() {
             "off" => AccessLog::Off,
@@ -121,6 +123,10 @@ impl Site<'_> {
         match jaco_ingress::Driver::spawn(config, move |input| post(&answers, input)) {
             Ok(driver) => self.hub.equip(|overlay| overlay.ingress = Some(driver)),
             Err(error) => tracing::error!(error = logging::chain(&error), "no ingress"),
+        }
+        match jaco_ingress::L4::start() {
+            Ok(l4) => self.hub.equip(|overlay| overlay.ports = Some((l4, of_ports))),
+            Err(error) => tracing::error!(error = logging::chain(&error), "no published ports"),
         }
         let listen = |texts: &[String]| -> Vec<SocketAddr> {
             if keys.enabled {

@@ -4,5 +4,7 @@
 
 pub mod acme;
 mod http;
+mod l4;
 
 pub use http::{Config, Counts, Driver, DriverHandle, Error, Health};
+pub use l4::{L4, L4Error, PortCounts};

@@ -72,7 +72,6 @@ impl PortClaim {
 /// A service of one revision, as its instances weigh on a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weight<'a> {
-    pub(crate) state: &'a State,
     pub(crate) deployment: &'a Deployment,
     pub(crate) plan: &'a DeploymentSpec,
     pub(crate) spec: &'a ServiceSpec,
@@ -84,7 +83,7 @@ impl<'a> Weight<'a> {
         let deployment = state.deployments.get(&instance.deployment)?;
         let record = state.revision(&instance.deployment, instance.revision)?;
         let spec = record.spec.services.get(&instance.service)?;
-        Some(Weight { state, deployment, plan: &record.spec, spec })
+        Some(Weight { deployment, plan: &record.spec, spec })
     }
 
     pub(crate) fn amounts(&self) -> Amounts {
@@ -96,16 +95,13 @@ impl<'a> Weight<'a> {
         self.plan.scopes_of(self.spec)
     }
 
-    /// The ports that Docker publishes: those in host mode, and all of a service that has one
-    /// replica, on a node or in all, and so needs no balancing.
+    /// The ports that Docker publishes: those in host mode.
     pub(crate) fn ports(&self) -> Vec<PortClaim> {
         let spec = self.spec;
         if spec.ports.is_empty() || spec.container.network_mode != NetworkMode::Networks {
             return Vec::new();
         }
-        let wanted = self.state.wanted_replicas(self.deployment, spec);
-        let alone = wanted.is_none_or(|wanted| wanted <= 1);
-        let by_docker = spec.ports.iter().filter(|port| alone || port.mode == PortMode::Host);
+        let by_docker = spec.ports.iter().filter(|port| port.mode == PortMode::Host);
         by_docker
             .filter_map(|port| {
                 let (protocol, address) = (port.protocol, port.host_ip);

@@ -81,7 +81,7 @@ impl<'a> Service<'a> {
     /// What each of its new instances asks of a node.
     pub(crate) fn weight(&self, state: &'a State) -> Weight<'a> {
         let (deployment, spec) = (self.deployment, self.spec);
-        Weight { state, deployment, plan: &self.record.spec, spec }
+        Weight { deployment, plan: &self.record.spec, spec }
     }
 
     /// The site and the board it was made for; both are built on first use.

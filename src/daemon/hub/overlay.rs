@@ -1,6 +1,7 @@
 //! The drivers of the containers' network: mesh, packet filter, names.
 
 use super::{Hub, Inner, push_to};
+use crate::daemon::boot::{Mailbox, post};
 use jaco_firewall_core::{Isolation, Report};
 use jaco_kit::{Broken, Perform};
 use jaco_netmesh_core::{MeshView, Notice};
@@ -20,6 +21,8 @@ pub(crate) struct Overlay {
     pub(crate) dns: Option<jaco_dns::DriverHandle>,
     /// The proxy.
     pub(crate) ingress: Option<jaco_ingress::DriverHandle>,
+    /// The balancer of published ports, and who hears whether its sockets are open.
+    pub(crate) ports: Option<(jaco_ingress::L4, Mailbox<jaco_ingress_core::Input>)>,
     /// The client of certificate authorities.
     pub(crate) acme: Option<jaco_ingress::acme::AcmeDriver>,
 }
@@ -171,6 +174,21 @@ impl Inner {
     }
 
     pub(super) fn ingress(&self, effect: jaco_ingress_core::Effect) {
+        use jaco_ingress_core::{Effect, Input, ListenKind};
+        if let Some((l4, answers)) = &self.overlay.ports {
+            match &effect {
+                Effect::Serve(table) => l4.serve(table.clone()),
+                Effect::Listen { op, key } if matches!(key.kind, ListenKind::Port(_)) => {
+                    let (op, answers) = (*op, answers.clone());
+                    l4.open(*key, move |result| {
+                        let result = result.map_err(|error| error.to_string());
+                        post(&answers, Input::Listening { op, result });
+                    });
+                }
+                Effect::Unlisten { key } => l4.close(*key),
+                Effect::Listen { .. } => {}
+            }
+        }
         if let Some(driver) = &self.overlay.ingress {
             driver.run(effect);
         }

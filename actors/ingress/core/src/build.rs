@@ -4,7 +4,7 @@
 //! replica costs as much as its deployment has services, not as much as the cluster has routes.
 
 use crate::endpoints::{Extra, service_of};
-use crate::listeners::{ListenKey, ListenKind, Settings};
+use crate::listeners::{ListenKey, ListenKind};
 use crate::pem::split_pem;
 use crate::table::{PortTarget, Route, ServedCertificate, Service, Site, Table};
 use jaco_model::spec::{DeploymentSpec, PortMode, RouteSpec, TlsMode};
@@ -16,15 +16,10 @@ use std::sync::Arc;
 
 impl Table {
     /// What the state says now. `before` lends what has not changed.
-    pub(crate) fn build(
-        state: &State,
-        extra: &Extra,
-        settings: &Settings,
-        before: &Table,
-    ) -> Table {
+    pub(crate) fn build(state: &State, extra: &Extra, before: &Table) -> Table {
         let mut table = Table {
             sites: sites(state, before),
-            ports: if settings.has_ingress() { ports(state, before) } else { BTreeMap::new() },
+            ports: ports(state, before),
             tokens: state
                 .challenge_tokens
                 .iter()

@@ -93,7 +93,7 @@ impl IngressCore {
     }
 
     fn rebuild(&mut self) -> Vec<Effect> {
-        let table = Table::build(&self.state, &self.extra, &self.settings, &self.table);
+        let table = Table::build(&self.state, &self.extra, &self.table);
         self.serve(table)
     }
 

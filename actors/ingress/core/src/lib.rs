@@ -15,6 +15,7 @@ mod endpoints;
 mod input;
 mod listeners;
 mod pem;
+mod port;
 mod table;
 
 pub use crate::core::IngressCore;
@@ -22,4 +23,5 @@ pub use effect::Effect;
 pub use input::Input;
 pub use listeners::{ListenKey, ListenKind, Settings};
 pub use pem::split_pem;
+pub use port::choose as choose_for_port;
 pub use table::{Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table};

@@ -41,8 +41,8 @@ pub enum ListenKind {
 pub struct Settings {
     /// This node.
     pub me: NodeId,
-    /// Where HTTP is served; empty, as `https`, for a node without ingress. Such a node opens no
-    /// published ports either.
+    /// Where HTTP is served; empty, as `https`, for a node without ingress. Published ports are
+    /// opened all the same.
     pub http: Vec<SocketAddr>,
     /// Where HTTPS is served.
     pub https: Vec<SocketAddr>,
@@ -51,11 +51,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether this node serves anything at all.
-    pub fn has_ingress(&self) -> bool {
-        !self.http.is_empty() || !self.https.is_empty()
-    }
-
     /// The sockets that do not depend on the state.
     pub(crate) fn fixed(&self) -> impl Iterator<Item = ListenKey> {
         let http = self.http.iter().map(|at| ListenKey { kind: ListenKind::Http, address: *at });

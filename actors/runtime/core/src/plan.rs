@@ -6,7 +6,7 @@ use jaco_model::entity::{ImagePin, Instance, RevisionRecord, Slot};
 use jaco_model::name;
 use jaco_model::spec::{
     ContainerSpec, DeploymentSpec, Mount, MountKind, NetworkAttachment, NetworkMode, PortMode,
-    PortSpec, ServiceMode, ServiceSpec,
+    PortSpec, ServiceSpec,
 };
 use jaco_model::{ClusterId, DeploymentName};
 use jaco_state::State;
@@ -58,7 +58,7 @@ pub(crate) fn container(
         ipc_of: shared.ipc,
         pid_of: shared.pid,
         resolv_conf,
-        publish: published(state, instance, service),
+        publish: published(service),
     }
 }
 
@@ -251,22 +251,12 @@ fn endpoints(
     container.networks.iter().enumerate().map(plan).collect()
 }
 
-/// Ports that Docker publishes: those of mode `host`, and while there is no balancer of ours also
-/// the others of a service that has only one replica here.
-fn published(state: &State, instance: &Instance, service: &ServiceSpec) -> Vec<PortSpec> {
+/// Ports that Docker publishes: those of mode `host`. The others are listeners of the daemon.
+fn published(service: &ServiceSpec) -> Vec<PortSpec> {
     if service.container.network_mode != NetworkMode::Networks {
         return Vec::new();
     }
-    let deployment = state.deployments.get(&instance.deployment);
-    let alone = match service.mode {
-        ServiceMode::Global => true,
-        ServiceMode::Replicated { replicas } => {
-            let wanted = deployment.and_then(|d| state.wanted_replicas(d, service));
-            wanted.unwrap_or(replicas) <= 1
-        }
-    };
-    let by_docker =
-        |port: &&PortSpec| port.published.is_some() && (alone || port.mode == PortMode::Host);
+    let by_docker = |port: &&PortSpec| port.published.is_some() && port.mode == PortMode::Host;
     service.ports.iter().filter(by_docker).cloned().collect()
 }
 

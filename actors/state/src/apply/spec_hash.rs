@@ -9,8 +9,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use jaco_model::entity::ImagePin;
 use jaco_model::spec::{
-    ContainerSpec, DeploymentSpec, MountKind, NetworkSpec, PortSpec, ProbeSpec, PullPolicy,
-    ServiceSpec, Sharing, VolumeSpec,
+    ContainerSpec, DeploymentSpec, MountKind, NetworkSpec, PortMode, PortSpec, ProbeSpec,
+    PullPolicy, ServiceSpec, Sharing, VolumeSpec,
 };
 use serde::Serialize;
 use sha2::Sha256;
@@ -77,9 +77,9 @@ fn definitions<'a, T>(
     names.filter_map(|name| all.get_key_value(name)).map(|(k, v)| (k.as_str(), v)).collect()
 }
 
-/// Both modes: until there are listeners of our own, the engine publishes every port.
+/// Those that the engine publishes; the others are listeners of the daemon.
 fn is_engine_port(port: &PortSpec) -> bool {
-    port.published.is_some()
+    port.published.is_some() && port.mode == PortMode::Host
 }
 
 /// The bytes of a hex text whose form `cluster init` has checked.

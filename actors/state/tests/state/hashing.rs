@@ -108,20 +108,20 @@ fn port(mode: PortMode) -> PortSpec {
 fn only_what_makes_the_container_changes_its_hash() {
     let plain = spec_hash('a', |_| {});
     assert_eq!(plain.len(), 64);
-    let same: [fn(&mut ServiceSpec); 4] = [
+    let same: [fn(&mut ServiceSpec); 5] = [
         |web| web.mode = jaco_model::spec::ServiceMode::Replicated { replicas: 7 },
         |web| web.update.parallelism = 4,
         |web| web.placement.max_per_node = Some(1),
-        |web| web.ports.push(PortSpec { published: None, ..port(PortMode::Ingress) }),
+        |web| web.ports.push(PortSpec { published: None, ..port(PortMode::Host) }),
+        |web| web.ports.push(port(PortMode::Ingress)),
     ];
     for (i, change) in same.iter().enumerate() {
         assert_eq!(spec_hash('a', change), plain, "harmless change {i}");
     }
-    let other: [fn(&mut ServiceSpec); 5] = [
+    let other: [fn(&mut ServiceSpec); 4] = [
         |web| web.container.image = "web:2".to_owned(),
         |web| web.container.init = Some(true),
         |web| web.ports.push(port(PortMode::Host)),
-        |web| web.ports.push(port(PortMode::Ingress)),
         |web| web.probe = Some(jaco_model::spec::ProbeSpec { readiness: None, liveness: None }),
     ];
     for (i, change) in other.iter().enumerate() {

@@ -19,7 +19,7 @@ struct Claim<'d> {
 /// Checks the host ports of all enabled services.
 pub(super) fn check(cx: &mut Cx, services: &Services<'_>) {
     let claims: Vec<Claim<'_>> = services.iter().flat_map(claims_of).collect();
-    for claim in claims.iter().filter(|claim| RESERVED.contains(&claim.port)) {
+    for claim in claims.iter().filter(|claim| is_reserved(claim)) {
         cx.push(reserved(claim));
     }
     let mut by_port: Vec<&Claim<'_>> = claims.iter().collect();
@@ -40,6 +40,12 @@ fn claims_of(draft: &Draft) -> Vec<Claim<'_>> {
     let host = draft.container.network_mode == NetworkMode::Host;
     let port = |spot: &Spot<PortSpec>| spot.value.published.or(host.then_some(spot.value.target));
     draft.ports.iter().filter_map(|spot| Some(Claim { draft, spot, port: port(spot)? })).collect()
+}
+
+/// Port 53 belongs to the bridges' gateways, so only an address of one's own leaves them alone.
+fn is_reserved(claim: &Claim<'_>) -> bool {
+    let everywhere = claim.spot.value.host_ip.is_none_or(|ip| ip.is_unspecified());
+    RESERVED.contains(&claim.port) || (claim.port == 53 && everywhere)
 }
 
 /// `mode: host` ports of different services may live on different nodes.
@@ -65,6 +71,7 @@ fn reserved(claim: &Claim<'_>) -> Problem {
     let port = claim.port;
     let use_of = match port {
         80 | 443 => "ingress; use a route or another host port",
+        53 => "names of containers; name a host_ip or use another host port",
         7000 => "the API; use another host port",
         7001 => "peers; use another host port",
         _ => "WireGuard; use another host port",

@@ -4,7 +4,7 @@ use super::cx::{Cx, Fields, Item, Spot};
 use super::schema::{Schema, closed, compose, h};
 use crate::Reason;
 use jaco_model::Millis;
-use jaco_model::spec::{PortMode, PortSpec, Protocol};
+use jaco_model::spec::{PortMode, PortOptions, PortPolicy, PortSpec, Protocol, ProxyVersion};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
@@ -73,7 +73,6 @@ fn short(cx: &mut Cx, item: &Item<'_>) -> Option<Vec<PortSpec>> {
 
 fn long(cx: &mut Cx, item: &Item<'_>) -> Option<Vec<PortSpec>> {
     let fields = item.map(cx, &PORT);
-    decode_extension(cx, &fields);
     let target = fields.require(cx, "target")?.port(cx)?;
     let (mut protocol, mut host_ip, mut published) = (Protocol::Tcp, None, None);
     if let Some(item) = fields.get("protocol") {
@@ -97,7 +96,7 @@ fn long(cx: &mut Cx, item: &Item<'_>) -> Option<Vec<PortSpec>> {
         host_ip,
         mode: fields.choice(cx, "mode", &modes).unwrap_or(PortMode::Ingress),
         app_protocol: fields.word(cx, "app_protocol"),
-        options: Default::default(),
+        options: options(cx, &fields, protocol),
     };
     expand(cx, item, &template, target..=target, published)
 }
@@ -198,16 +197,31 @@ fn name(cx: &mut Cx, item: &Item<'_>) -> Option<String> {
     Some(text)
 }
 
-fn decode_extension(cx: &mut Cx, fields: &Fields<'_>) {
-    let Some(item) = fields.get("x-jaco") else { return };
+/// `x-jaco` of a port.
+fn options(cx: &mut Cx, fields: &Fields<'_>, protocol: Protocol) -> PortOptions {
+    let Some(item) = fields.get("x-jaco") else { return PortOptions::default() };
     let fields = item.map(cx, &EXTENSION);
-    fields.choice(cx, "proxy_protocol", &[("off", ()), ("v1", ()), ("v2", ())]);
-    fields.count(cx, "max_connections", 1);
-    if let Some(item) = fields.get("idle_timeout") {
-        item.duration_in(cx, Millis::secs(1)..=Millis::secs(24 * 3_600));
+    let versions = [("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
+    let proxy_protocol = fields.choice(cx, "proxy_protocol", &versions).flatten();
+    if proxy_protocol == Some(ProxyVersion::V1)
+        && protocol == Protocol::Udp
+        && let Some(item) = fields.get("proxy_protocol")
+    {
+        cx.fail(&item.place, Reason::Conflict, "v1 is for TCP only; use v2 with udp");
     }
-    if let Some(item) = fields.get("lb") {
-        super::route_options::load_balancer(cx, &item);
+    let most = match protocol {
+        Protocol::Tcp => Millis::secs(24 * 3_600),
+        Protocol::Udp => Millis::secs(3_600),
+    };
+    let idle = fields.get("idle_timeout");
+    let policies = [
+        ("least_connections", PortPolicy::LeastConnections),
+        ("source_hash", PortPolicy::SourceHash),
+    ];
+    PortOptions {
+        proxy_protocol,
+        max_connections: fields.count(cx, "max_connections", 1),
+        idle_timeout: idle.and_then(|item| item.duration_in(cx, Millis::secs(1)..=most)),
+        lb: fields.choice(cx, "lb", &policies),
     }
-    cx.later(&item.place, "an option of the port balancer");
 }

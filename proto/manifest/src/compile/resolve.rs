@@ -30,7 +30,6 @@ struct Facts {
     mode: ServiceMode,
     local_volume: bool,
     host_port: bool,
-    published: bool,
     devices: bool,
     singleton: bool,
 }
@@ -55,7 +54,6 @@ pub(super) fn resolve(
     check_orders(cx, draft, options, &facts);
     check_one_replica(cx, draft, mode);
     check_pinned(cx, draft, &placement, mode);
-    check_balancing(cx, draft, mode);
     ServiceSpec {
         start_limit: value(&options.start_limit)
             .unwrap_or_else(|| start_limit(container.healthcheck.as_ref(), probe.as_ref())),
@@ -103,16 +101,13 @@ impl Facts {
             | MountKind::Image { .. } => None,
         });
         let (local, shared): (Vec<_>, Vec<_>) = named.partition(|volume| volume.is_node_local());
-        let published = |mode| {
-            let matches = |port: &Spot<_>| is_published(&port.value) && port.value.mode == mode;
-            draft.ports.iter().any(matches)
-        };
+        let host_port =
+            |port: &Spot<_>| is_published(&port.value) && port.value.mode == PortMode::Host;
         let alone = matches!(mode, ServiceMode::Replicated { replicas: 1 });
         Facts {
             mode,
             local_volume: !local.is_empty(),
-            host_port: published(PortMode::Host),
-            published: published(PortMode::Ingress),
+            host_port: draft.ports.iter().any(host_port),
             devices: !draft.container.resources.devices.is_empty(),
             singleton: value(&options.singleton).unwrap_or(alone && !shared.is_empty()),
         }
@@ -125,7 +120,6 @@ impl Facts {
             (self.host_port, "a port of mode: host"),
             (self.devices, "devices"),
             (self.singleton, "singleton: true"),
-            (self.published, "a published port"),
         ]
         .into_iter()
         .find_map(|(holds, what)| holds.then_some(what))
@@ -213,21 +207,6 @@ fn check_pinned(cx: &mut Cx, draft: &Draft, placement: &Placement, mode: Service
     cx.warn(&draft.place, format!("{message} without sharing a host"));
 }
 
-/// Published ports go through Docker, which serves one replica.
-fn check_balancing(cx: &mut Cx, draft: &Draft, mode: ServiceMode) {
-    if matches!(mode, ServiceMode::Replicated { replicas: 0 | 1 }) {
-        return;
-    }
-    let ingress = |port: &&Spot<jaco_model::spec::PortSpec>| {
-        is_published(&port.value) && port.value.mode == PortMode::Ingress
-    };
-    let Some(port) = draft.ports.iter().find(ingress) else { return };
-    let message = "balancing over several replicas is not in this version; use one replica, \
-                   mode: host, or no published port";
-    let Place { at, path } = &port.place;
-    cx.later.push(Problem::invalid(*at, path, Reason::Unsupported, message));
-}
-
 fn check_one_replica(cx: &mut Cx, draft: &Draft, mode: ServiceMode) {
     let several = !matches!(mode, ServiceMode::Replicated { replicas: 0 | 1 });
     if let Some(place) = draft.mac_address_at.as_ref().filter(|_| several) {
@@ -246,8 +225,7 @@ fn policy(
         Some(_) => UpdateOrder::StopFirst,
         None => UpdateOrder::StartFirst,
     };
-    // Docker cannot publish one host port twice, so a written start-first gives way to it.
-    let explicit = written.order.as_ref().filter(|_| !facts.published);
+    let explicit = written.order.as_ref();
     let order = explicit.map_or(default, |order| order.value);
     let parallelism = written.parallelism.unwrap_or(1);
     let all = match facts.mode {
@@ -282,9 +260,6 @@ fn check_orders(cx: &mut Cx, draft: &Draft, options: &Options, facts: &Facts) {
             let what = facts.exclusive().unwrap_or("something exclusive");
             let message = format!("start-first is impossible with {what}; use stop-first");
             cx.fail(&order.place, Reason::Conflict, message);
-        } else if facts.published {
-            let message = "stop-first is used: the published port has room for one replica";
-            cx.warn(&order.place, message);
         }
     }
 }

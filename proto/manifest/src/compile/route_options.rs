@@ -91,6 +91,11 @@ fn small(cx: &mut Cx, fields: &Fields<'_>, decoded: &mut Decoded) {
         ("grpc", UpstreamProtocol::Grpc),
     ];
     decoded.protocol = fields.choice(cx, "upstream_protocol", &protocols).unwrap_or_default();
+    if decoded.protocol == UpstreamProtocol::Https
+        && let Some(item) = fields.get("upstream_protocol")
+    {
+        cx.later(&item.place, "upstream_protocol https");
+    }
     decoded.verify = fields.boolean(cx, "verify").unwrap_or_default();
     let options = &mut decoded.options;
     options.strip_path = fields.boolean(cx, "strip_path").unwrap_or_default();
@@ -192,7 +197,7 @@ fn sticky(cx: &mut Cx, item: &Item<'_>) -> Option<Sticky> {
 }
 
 /// `lb`: the name of a policy, or a map.
-pub(super) fn load_balancer(cx: &mut Cx, item: &Item<'_>) -> LoadBalancing {
+fn load_balancer(cx: &mut Cx, item: &Item<'_>) -> LoadBalancing {
     let mut made = LoadBalancing::default();
     if !item.is_map() {
         made.policy = policy(cx, item).unwrap_or_default();
@@ -208,6 +213,7 @@ pub(super) fn load_balancer(cx: &mut Cx, item: &Item<'_>) -> LoadBalancing {
     made.retry_for = fields.duration(cx, "retry_for").unwrap_or(made.retry_for);
     for entry in fields.get("retry_on").map(|item| item.list(cx)).unwrap_or_default() {
         made.retry_on.extend(entry.choice(cx, &[("502", 502), ("503", 503), ("504", 504)]));
+        cx.later(&entry.place, "retry_on");
     }
     made
 }
@@ -244,6 +250,11 @@ fn timeouts(cx: &mut Cx, item: &Item<'_>) -> RouteTimeouts {
         if let Some(written) = fields.duration(cx, key) {
             *value = written;
         }
+    }
+    if made.request.0 > 0
+        && let Some(item) = fields.get("request")
+    {
+        cx.later(&item.place, "timeouts.request");
     }
     made
 }

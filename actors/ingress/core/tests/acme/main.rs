@@ -52,9 +52,8 @@ fn the_authority_is_told_when_every_living_node_can_answer() {
         let mut calls = world.calls.iter();
         calls.find(|(_, call)| matches!(call, Call::Tell { .. })).map(|(at, _)| *at)
     };
-    let progress = |applied, up| {
-        BTreeMap::from([(NodeId::from("n2"), PeerProgress { applied, up })])
-    };
+    let progress =
+        |applied, up| BTreeMap::from([(NodeId::from("n2"), PeerProgress { applied, up })]);
     let mut world = World::new(DIRECTORY, &["n1", "n2"]);
     world.progress(progress(0, true));
     world.run_for(30_000);
@@ -117,7 +116,6 @@ fn an_order_is_given_up_after_an_hour_of_silence() {
     };
     world.run_for(HOUR + 60_000);
     assert_eq!((n_orders(&world), world.audited("certificate_failed")), (1, 1));
-    let n_polls =
-        world.calls.iter().filter(|(_, call)| matches!(call, Call::Poll { .. })).count();
+    let n_polls = world.calls.iter().filter(|(_, call)| matches!(call, Call::Poll { .. })).count();
     assert!((12..=20).contains(&n_polls), "{n_polls} polls in an hour");
 }

@@ -5,12 +5,8 @@ use jaco_ingress_core::acme::{
 };
 use jaco_kit_core::{Core, Mono, Now, Wall};
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
-use jaco_model::entity::{
-    Documents, IssuedCertificate, Node, NodeFacts, NodeStatus, Origin,
-};
-use jaco_model::spec::{
-    Challenge, DeploymentSpec, RouteOptions, RouteSpec, SecretText, TlsMode,
-};
+use jaco_model::entity::{Documents, IssuedCertificate, Node, NodeFacts, NodeStatus, Origin};
+use jaco_model::spec::{Challenge, DeploymentSpec, RouteOptions, RouteSpec, SecretText, TlsMode};
 use jaco_model::{
     ClusterId, DeploymentName, ErrorCode, Fault, Identity, NodeId, NodeName, RequestId, WallMs,
 };
