@@ -86,8 +86,17 @@ impl AcmeCore {
         let Some(lane) = self.lanes.values_mut().find(|lane| is_it(&lane.waiting)) else { return };
         match result {
             Ok(()) => {
-                if let Some(Waiting::Step { op, accepted, .. }) = &mut lane.waiting {
-                    (*op, *accepted) = (None, true);
+                // These may change nothing, and then nothing would show that they are done.
+                let is_silent = |change: &AcmeChange| {
+                    matches!(change, AcmeChange::Sweep | AcmeChange::Hold { .. })
+                };
+                match &mut lane.waiting {
+                    Some(Waiting::Step { change, .. }) if is_silent(change) => {
+                        lane.waiting = None;
+                        lane.rest_until = Some(now.mono.plus(PROPOSE_AGAIN));
+                    }
+                    Some(Waiting::Step { op, accepted, .. }) => (*op, *accepted) = (None, true),
+                    Some(Waiting::Call(_)) | None => {}
                 }
             }
             Err(fault) if is_refusal(&fault) => {
