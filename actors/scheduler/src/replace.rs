@@ -182,7 +182,7 @@ impl<'a> Pass<'a> {
         let old = service.slots[slot].outdated.last().map(|old| old.node.clone());
         let old_node = old.and_then(|old| self.board().index_of(&old));
         old_node != Some(node)
-            && !service.weight(self.state).ports().is_empty()
+            && !service.weight().ports().is_empty()
             && self.find_node(service, slot, Beside::Gone).ok() == old_node
     }
 

@@ -79,14 +79,14 @@ impl<'a> Service<'a> {
     }
 
     /// What each of its new instances asks of a node.
-    pub(crate) fn weight(&self, state: &'a State) -> Weight<'a> {
+    pub(crate) fn weight(&self) -> Weight<'a> {
         let (deployment, spec) = (self.deployment, self.spec);
         Weight { deployment, plan: &self.record.spec, spec }
     }
 
     /// The site and the board it was made for; both are built on first use.
     pub(crate) fn site<'s>(&'s mut self, pass: &mut Pass<'a>) -> &'s mut Site<'a> {
-        let weight = self.weight(pass.state);
+        let weight = self.weight();
         let board = pass.board();
         let (slots, surplus) = (&self.slots, &self.surplus);
         self.site.get_or_insert_with(|| {
@@ -124,7 +124,7 @@ impl<'a> Pass<'a> {
 
     /// Gives a slot its next generation on a node.
     pub(crate) fn place(&mut self, service: &mut Service<'a>, slot: usize, node: NodeIndex) {
-        let (weight, revision) = (service.weight(self.state), service.record.number);
+        let (weight, revision) = (service.weight(), service.record.number);
         let view = &mut service.slots[slot];
         view.placed = true;
         let generation = jaco_model::Generation(view.generation.0.saturating_add(1));

@@ -7,6 +7,7 @@ use jaco_model::spec::{
     ServiceSpec, UpdateOrder, UpdatePolicy, VolumeSpec,
 };
 use jaco_model::{DeploymentName, Millis, NodeName, ServiceName, name};
+use std::collections::BTreeMap;
 
 /// A deployment without services.
 pub(crate) fn deployment(name: &str) -> DeploymentSpec {

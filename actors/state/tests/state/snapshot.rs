@@ -128,13 +128,27 @@ fn earlier_formats_are_carried_forward() {
         ("snapshot-v3.golden", HISTORY_3, true),
     ] {
         let golden = std::fs::read_to_string(testdata().join(file)).unwrap();
+        let same = state_after(n_lines, has_addresses);
+        let golden = with_hashes_of_today(&golden, &same);
         let restored = State::from_sections(&from_text(&golden)).unwrap();
         restored.check().unwrap();
-        let same = state_after(n_lines, has_addresses);
         assert_eq!(restored, same, "{file}");
         assert_eq!(restored.hash(), same.hash(), "{file}");
         assert_eq!(State::from_sections(&restored.to_sections()).unwrap(), restored, "{file}");
     }
+}
+
+/// What a spec's hash covers may change with a version (ADR 0008): containers are then made anew.
+/// The history is the same but for the hashes.
+fn with_hashes_of_today(golden: &str, same: &State) -> String {
+    let earlier = State::from_sections(&from_text(golden)).unwrap();
+    let mut text = golden.to_owned();
+    for (key, record) in &earlier.revisions {
+        for (service, hash) in &record.hashes {
+            text = text.replace(hash.as_str(), &same.revisions[key].hashes[service]);
+        }
+    }
+    text
 }
 
 #[test]
