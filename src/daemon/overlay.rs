@@ -155,7 +155,12 @@ impl Site<'_> {
         let answers = mailbox.clone();
         let config = self.config;
         let roots = Some(config.acme_ca_root.clone()).filter(|path| !path.as_os_str().is_empty());
-        let deliver = move |op, result| post(&answers, Input::Answered { op, result });
+        let deliver = move |op, result| {
+            if let Err(failure) = &result {
+                tracing::warn!(target: "ingress", ?failure, "the certificate authority did not do it");
+            }
+            post(&answers, Input::Answered { op, result });
+        };
         let driver = jaco_ingress::acme::Config { roots };
         match jaco_ingress::acme::AcmeDriver::spawn(driver, deliver) {
             Ok(driver) => self.hub.equip(|overlay| overlay.acme = Some(driver)),

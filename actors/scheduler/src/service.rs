@@ -10,7 +10,7 @@ use jaco_model::command::Step;
 use jaco_model::entity::{Deployment, Instance, RevisionRecord};
 use jaco_model::spec::ServiceSpec;
 use jaco_model::{Fault, InstanceId, name};
-use jaco_state::{ServiceKey, State};
+use jaco_state::ServiceKey;
 use std::sync::Arc;
 
 /// One service of a deployment's current revision.

@@ -112,10 +112,10 @@ impl Pebble {
             .into()
     }
 
-    /// The certificate that Pebble's own server shows, to be trusted by clients of the directory.
+    /// The root of the certificate that Pebble's own server shows, to be trusted by its clients.
     #[must_use]
     pub fn server_root(&self) -> PathBuf {
-        self.dir.join("tls.crt")
+        self.dir.join("root.crt")
     }
 
     /// The root of the certificates it issues, as PEM.
@@ -158,14 +158,23 @@ impl Pebble {
         fs::read_to_string(self.dir.join("pebble.log")).context("no log of Pebble")
     }
 
+    /// A root, and a certificate of it for the address.
     fn make_certificate(&self) -> Result<()> {
-        let names = format!("subjectAltName=IP:{}", self.address);
-        let mut command = Command::new("openssl");
-        command.current_dir(&self.dir).args(["req", "-x509", "-newkey", "ec"]);
-        command.args(["-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]);
-        command.args(["-subj", "/CN=pebble", "-addext", &names]);
-        command.args(["-keyout", "tls.key", "-out", "tls.crt"]);
-        output(&mut command).map(|_| ())
+        let names = self.dir.join("names");
+        fs::write(&names, format!("subjectAltName=IP:{}\n", self.address))?;
+        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        let openssl = |args: &[&[&str]]| {
+            let mut command = Command::new("openssl");
+            command.current_dir(&self.dir).args(args.concat());
+            output(&mut command).map(|_| ())
+        };
+        let root = ["-subj", "/CN=pebble root", "-keyout", "root.key", "-out", "root.crt"];
+        openssl(&[&["req", "-x509", "-days", "30"], &curve, &root])?;
+        let wish = ["-subj", "/CN=pebble", "-keyout", "tls.key", "-out", "tls.csr"];
+        openssl(&[&["req", "-new"], &curve, &wish])?;
+        let signer = ["-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial"];
+        let leaf = ["x509", "-req", "-in", "tls.csr", "-days", "30", "-extfile", "names"];
+        openssl(&[&leaf, &signer, &["-out", "tls.crt"]])
     }
 
     fn spawn(&mut self, command: &mut Command, log: &str) -> Result<()> {

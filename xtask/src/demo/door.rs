@@ -31,7 +31,7 @@ pub(super) fn tour(site: &Site) -> Result<()> {
     let path = path.to_str().context("the path of the examples is not UTF-8")?.to_owned();
     site.member(0).show(&["apply", &path])?;
 
-    let root = authority.server_root().with_file_name("root.crt");
+    let root = authority.server_root().with_file_name("issuing.crt");
     fs::write(&root, authority.issuing_root()?)?;
     for member in site.members() {
         let to = format!("{DOMAIN}:443:{}", member.address());

@@ -52,10 +52,10 @@ impl Table {
     ) -> Table {
         let mut table = self.clone();
         for (key, service) in &mut table.services {
-            if touched.contains(&key.0) {
-                if let Some(now) = fresh(state, extra, self, key) {
-                    *service = now;
-                }
+            if touched.contains(&key.0)
+                && let Some(now) = fresh(state, extra, self, key)
+            {
+                *service = now;
             }
         }
         table

@@ -27,7 +27,6 @@ pub(crate) struct Pebble {
 
 impl Pebble {
     pub(crate) fn start() -> Pebble {
-        let programs = programs();
         let dir = tempfile::tempdir().unwrap();
         let roots = write_certificates(dir.path());
         let [port, management, http_port, names_management] = [(); 4].map(|()| free_port());
@@ -41,7 +40,7 @@ impl Pebble {
             dir = dir.path().display()
         );
         std::fs::write(dir.path().join("pebble.json"), config).unwrap();
-        let names_server = Command::new(programs.join("pebble-challtestsrv"))
+        let names_server = Command::new("pebble-challtestsrv")
             .args(["-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", ""])
             .args(["-https01", "", "-tlsalpn01", "", "-dns01", &format!("127.0.0.1:{names}")])
             .args(["-management", &format!("127.0.0.1:{names_management}")])
@@ -49,7 +48,7 @@ impl Pebble {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let authority = Command::new(programs.join("pebble"))
+        let authority = Command::new("pebble")
             .args(["-strict", "-dnsserver", &format!("127.0.0.1:{names}"), "-config"])
             .arg(dir.path().join("pebble.json"))
             .env("PEBBLE_VA_NOSLEEP", "1")
@@ -156,27 +155,4 @@ fn write_certificates(dir: &Path) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add(root_certificate.der().clone()).unwrap();
     Arc::new(roots)
-}
-
-/// Where Pebble's programs are: unpacked once from Debian's package, which is not installed.
-fn programs() -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pebble");
-    let programs = place.join("usr/bin");
-    if programs.join("pebble").exists() {
-        return programs;
-    }
-    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let fetched = Command::new("apt-get")
-        .args(["download", "pebble"])
-        .current_dir(work.path())
-        .output()
-        .unwrap();
-    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
-    let package = std::fs::read_dir(work.path()).unwrap().next().unwrap().unwrap().path();
-    let tree = work.path().join("tree");
-    let unpacked = Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree).status().unwrap();
-    assert!(unpacked.success(), "the package cannot be unpacked");
-    // Another test may have been faster; then its copy is as good.
-    drop(std::fs::rename(&tree, &place));
-    programs
 }

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 pub(crate) fn deployment(name: &str) -> DeploymentSpec {
     DeploymentSpec {
         name: DeploymentName::new(name),
-        services: std::collections::BTreeMap::new(),
-        networks: std::collections::BTreeMap::new(),
-        volumes: std::collections::BTreeMap::new(),
+        services: BTreeMap::new(),
+        networks: BTreeMap::new(),
+        volumes: BTreeMap::new(),
         history: None,
         routes: Vec::new(),
         acme_email: None,
@@ -63,7 +63,7 @@ pub(crate) fn service(name: &str) -> ServiceSpec {
         },
         depends_on: Vec::new(),
         ports: Vec::new(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         on_node_loss: NodeLossPolicy { action: NodeLossAction::Reschedule, grace: None },
         singleton: false,
         rebalance: true,
