@@ -70,8 +70,7 @@ impl Site {
         ensure_tools()?;
         let lab = Lab::up(LabOptions::new(name, hosts))?;
         let first = lab.hosts().first().context("a lab without hosts")?;
-        let dir = first.data_dir().join("pebble");
-        let pebble = Pebble::start(&dir, lab.machine(), &PebbleOptions::default())?;
+        let pebble = Pebble::start(first, &PebbleOptions::default())?;
         Site::on(lab, Some(pebble), binaries)
     }
 

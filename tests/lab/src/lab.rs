@@ -1,7 +1,6 @@
 //! A running lab and its life: up, attach, keep, down.
 
 use std::iter;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread;
 
@@ -135,12 +134,6 @@ impl Lab {
     #[must_use]
     pub fn number(&self) -> u8 {
         self.record.number()
-    }
-
-    /// The address of the machine on the lab's bridge, reachable from all hosts.
-    #[must_use]
-    pub fn machine(&self) -> Ipv4Addr {
-        self.record.plan.bridge_address()
     }
 
     /// All hosts, `node-1` first.

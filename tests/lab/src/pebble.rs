@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use crate::host::Host;
 use crate::run::output;
 use crate::wait::until;
 
@@ -54,13 +55,15 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// Starts Pebble at an address of this machine; its name server knows no name yet.
+    /// Starts Pebble on a host, which may be one that has something to prove; its name server
+    /// knows no name yet.
     ///
     /// # Errors
     /// When one of the programs is missing or does not answer.
-    pub fn start(dir: &Path, address: Ipv4Addr, options: &PebbleOptions) -> Result<Self> {
-        fs::create_dir_all(dir)?;
-        let mut pebble = Self { address, dir: dir.to_owned(), children: Vec::new() };
+    pub fn start(host: &Host, options: &PebbleOptions) -> Result<Self> {
+        let (address, dir) = (host.address(), host.data_dir().join("pebble"));
+        fs::create_dir_all(&dir)?;
+        let mut pebble = Self { address, dir, children: Vec::new() };
         pebble.make_certificate()?;
         let mut config = json!({ "pebble": {
             "listenAddress": format!("{address}:{DIRECTORY}"),
@@ -77,12 +80,13 @@ impl Pebble {
         }
         let path = pebble.dir.join("pebble.json");
         fs::write(&path, config.to_string())?;
-        let mut names = Command::new("pebble-challtestsrv");
+        // In the host's namespace, so that they go with the lab whatever becomes of this process.
+        let mut names = host.command("pebble-challtestsrv");
         names.args(["-dns01", &format!("{address}:{DNS}")]);
         names.args(["-management", &format!("{address}:{DNS_MANAGEMENT}")]);
         names.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]);
         pebble.spawn(&mut names, "challtestsrv.log")?;
-        let mut authority = Command::new("pebble");
+        let mut authority = host.command("pebble");
         authority.args(["-config", &path.display().to_string()]);
         authority.args(["-dnsserver", &format!("{address}:{DNS}")]);
         authority.env("PEBBLE_WFE_NONCEREJECT", options.bad_nonces.to_string());
