@@ -141,7 +141,7 @@ fn earlier_formats_are_carried_forward() {
 /// What a spec's hash covers may change with a version (ADR 0008): containers are then made anew.
 /// The history is the same but for the hashes.
 fn with_hashes_of_today(golden: &str, same: &State) -> String {
-    let earlier = State::from_sections(&from_text(golden)).unwrap();
+    let earlier = State::from_sections(&from_text(golden)).expect("a golden file is readable");
     let mut text = golden.to_owned();
     for (key, record) in &earlier.revisions {
         for (service, hash) in &record.hashes {
