@@ -21,7 +21,8 @@ fn start_first_never_drops_below_the_wanted_number() -> Result<()> {
         let (answered, failed) = client.stop()?;
         ensure!(watch.lowest >= 3, "{watch:?}");
         ensure!(watch.highest == 4, "one at a time, and the new one first: {watch:?}");
-        ensure!(answered > 50 && failed.is_empty(), "{answered} answers, and {failed:#?}");
+        // How many depends on what else this machine does; one that fails is what matters.
+        ensure!(answered > 10 && failed.is_empty(), "{answered} answers, and {failed:#?}");
         let after = c.containers("shop")?;
         ensure!(after.len() == 3, "{after:#?}");
         for (new, old) in after.iter().zip(&before) {

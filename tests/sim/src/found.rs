@@ -18,7 +18,17 @@ use jaco_wiring::encode_state;
 use std::sync::Arc;
 
 /// Sections that the oldest format did not have.
-const NEW_SECTIONS: [&str; 5] = ["tombstones", "join_tokens", "scopes", "blocks", "quarantine"];
+const NEW_SECTIONS: [&str; 9] = [
+    "tombstones",
+    "join_tokens",
+    "scopes",
+    "blocks",
+    "quarantine",
+    "acme_accounts",
+    "acme_orders",
+    "challenge_tokens",
+    "certificates",
+];
 
 /// All hosts, none in a cluster.
 pub(crate) fn hosts(plan: &Plan, random: &mut Random) -> Vec<Host> {
