@@ -12,7 +12,7 @@ mod rollout;
 
 pub use acme::{
     AcmeAccount, AcmeOrder, CaKind, Certificate, CertificateFailure, ChallengeToken,
-    IssuedCertificate, OrderState, RenewalWindow,
+    IssuedCertificate, OrderState,
 };
 pub use address::{
     Block, DEFAULT_NETWORK, IMPLICIT_KEY, Ipam, MeshFacts, MeshKind, Quarantine, Scope, ScopeRecord,

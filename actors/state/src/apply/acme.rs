@@ -6,7 +6,7 @@ use crate::query::{is_acme_due, wants_certificate};
 use jaco_model::command::{AcmeChange, AcmeStep, Reply};
 use jaco_model::entity::{
     AcmeAccount, AcmeOrder, CaKind, Certificate, CertificateFailure, ChallengeToken,
-    IssuedCertificate, OrderState, RenewalWindow,
+    IssuedCertificate, OrderState,
 };
 use jaco_model::event::Event;
 use jaco_model::{ErrorCode, Fault, Millis, WallMs};
@@ -47,12 +47,9 @@ pub(super) fn step(tx: &mut Tx<'_>, step: &AcmeStep) -> Result<Reply, Fault> {
             tx.state.put(AcmeAccount { held_until, term, ..account });
         }
         AcmeChange::Sweep => sweep(tx),
-        AcmeChange::Begin { domain, directory, contact, kind, replaces } => {
+        AcmeChange::Begin { domain, directory, contact, kind } => {
             let account = (directory.clone(), contact.clone());
-            begin(tx, term, domain, account, *kind, *replaces)?;
-        }
-        AcmeChange::Window { domain, not_after, window } => {
-            set_window(tx, term, domain, *not_after, *window)?;
+            begin(tx, term, domain, account, *kind)?;
         }
         AcmeChange::Failed { domain, order, class, detail, retry_at } => {
             let old = current(tx, domain, order.as_deref(), term)?;
@@ -109,7 +106,6 @@ fn begin(
     domain: &str,
     (directory, contact): (String, String),
     kind: CaKind,
-    replaces: bool,
 ) -> Result<(), Fault> {
     let certificate = record(tx, domain);
     if tx.state.acme_orders.contains_key(domain) {
@@ -132,7 +128,6 @@ fn begin(
         url: None,
         challenge_url: None,
         token: None,
-        replaces,
         attempt,
         started_at: tx.now,
         term,
@@ -187,7 +182,6 @@ fn advance(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<(), Fault>
                 issued_at: tx.now,
                 environment: old.kind,
                 directory: old.directory.clone(),
-                ari: None,
             };
             succeed(tx, &old, issued);
         }
@@ -271,27 +265,6 @@ fn fail(tx: &mut Tx<'_>, order: &AcmeOrder, class: &str, detail: &str, retry_at:
         ("detail", detail.to_owned()),
     ];
     tx.audit("certificate_failed", &facts);
-}
-
-fn set_window(
-    tx: &mut Tx<'_>,
-    term: u64,
-    domain: &str,
-    not_after: WallMs,
-    window: RenewalWindow,
-) -> Result<(), Fault> {
-    let mut certificate = record(tx, domain);
-    let meant = certificate.issued.as_mut().filter(|issued| issued.not_after == not_after);
-    let Some(issued) = meant else {
-        return Err(stale(format!("the certificate of {domain} is another one now")));
-    };
-    issued.ari = Some(window);
-    if certificate.term > term {
-        return Err(stale(format!("a later leader has written about {domain}")));
-    }
-    tx.state.put(Certificate { term, ..certificate });
-    changed(tx, domain);
-    Ok(())
 }
 
 fn sweep(tx: &mut Tx<'_>) {

@@ -43,7 +43,7 @@ fn change(line: &Line<'_>) -> AcmeChange {
         "begin" => {
             let is_staging = line.has("staging");
             let kind = if is_staging { CaKind::Staging } else { CaKind::Custom };
-            AcmeChange::Begin { domain: domain(), directory, contact, kind, replaces: false }
+            AcmeChange::Begin { domain: domain(), directory, contact, kind }
         }
         "ordered" => AcmeChange::Ordered { domain: domain(), url },
         "challenge" => AcmeChange::Challenge {

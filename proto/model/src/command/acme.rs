@@ -1,7 +1,7 @@
 //! What the leader writes about automatic certificates: one step each, before the next request.
 
 use crate::WallMs;
-use crate::entity::{CaKind, RenewalWindow};
+use crate::entity::CaKind;
 use crate::spec::SecretText;
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +58,6 @@ pub enum AcmeChange {
         contact: String,
         /// Which kind of authority.
         kind: CaKind,
-        /// Whether it replaces the present certificate by the authority's wish.
-        replaces: bool,
     },
     /// The order exists.
     Ordered {
@@ -122,15 +120,6 @@ pub enum AcmeChange {
         detail: String,
         /// When the next try is.
         retry_at: WallMs,
-    },
-    /// When the authority wants a certificate renewed.
-    Window {
-        /// Of which name.
-        domain: String,
-        /// When the certificate that is meant ends.
-        not_after: WallMs,
-        /// When.
-        window: RenewalWindow,
     },
     /// Ended tokens go, and certificates that no route has asked for in a week.
     Sweep,

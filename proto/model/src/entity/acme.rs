@@ -97,9 +97,6 @@ pub struct AcmeOrder {
     /// The challenge's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Whether it replaces a certificate that the authority told to renew.
-    #[serde(default)]
-    pub replaces: bool,
     /// Which try this is, from 1.
     pub attempt: u32,
     /// When it began, in cluster time. It is given up an hour later.
@@ -162,20 +159,6 @@ pub struct IssuedCertificate {
     pub environment: CaKind,
     /// Directory of who issued it.
     pub directory: String,
-    /// When its authority wants it renewed (RFC 9773).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ari: Option<RenewalWindow>,
-}
-
-/// When an authority wants a certificate renewed (RFC 9773 §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RenewalWindow {
-    /// Not before.
-    pub start: WallMs,
-    /// Not after.
-    pub end: WallMs,
-    /// When it is asked for again.
-    pub next_poll: WallMs,
 }
 
 /// Why there is no new certificate.

@@ -210,8 +210,7 @@ impl AcmeCore {
                 Err(effect) => effects.extend(effect.map(|effect| *effect)),
                 Ok(_) => {
                     let Candidate { domain, contact, directory, kind } = candidate;
-                    let replaces = false;
-                    let begin = AcmeChange::Begin { domain, directory, contact, kind, replaces };
+                    let begin = AcmeChange::Begin { domain, directory, contact, kind };
                     effects.push(self.propose(now, subject, begin));
                     n_live += 1;
                 }

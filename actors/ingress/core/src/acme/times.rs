@@ -74,7 +74,6 @@ mod tests {
             issued_at: WallMs(0),
             environment: CaKind::Custom,
             directory: String::new(),
-            ari: None,
         }
     }
 
