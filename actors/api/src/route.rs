@@ -9,7 +9,7 @@ use jaco_model::spec::{DeploymentSpec, RouteSpec, TlsMode};
 use jaco_model::suggest::closest;
 use jaco_model::view::{RouteEntry, RouteRow, RouteView, UpstreamRow};
 use jaco_model::{DeploymentName, ErrorCode, Fault};
-use jaco_state::State;
+use jaco_state::{RouteOf, State, owner_of};
 use serde::Deserialize;
 
 /// Query of the list.
@@ -47,10 +47,9 @@ pub(crate) async fn route(api: Data<Api>, domain: Path<String>) -> Answer<HttpRe
         }
         .into());
     }
+    let owner = owner_of(&all).map(|(spec, _)| spec.name.to_string()).unwrap_or_default();
     // The longest path is tried first.
     all.sort_by(|(_, a), (_, b)| (b.path.len(), &a.path).cmp(&(a.path.len(), &b.path)));
-    let owner = all.iter().find(|(_, route)| !route.shared_with.is_empty()).or(all.first());
-    let owner = owner.map(|(spec, _)| spec.name.to_string()).unwrap_or_default();
     let routes = all.iter().map(|(spec, route)| entry(&state, spec, route, &owner)).collect();
     Ok(HttpResponse::Ok().json(RouteView { domain, routes }))
 }
@@ -60,10 +59,7 @@ pub(crate) fn rows(state: &State, of: Option<&DeploymentName>) -> Vec<RouteRow> 
     routed(state, of).into_iter().map(|(spec, route)| row(state, spec, route)).collect()
 }
 
-fn routed<'a>(
-    state: &'a State,
-    of: Option<&DeploymentName>,
-) -> Vec<(&'a DeploymentSpec, &'a RouteSpec)> {
+fn routed<'a>(state: &'a State, of: Option<&DeploymentName>) -> Vec<RouteOf<'a>> {
     let names = state.deployments.keys().filter(|name| of.is_none_or(|of| of == *name));
     let specs = names.filter_map(|name| state.current(name)).map(|record| &*record.spec);
     let mut all: Vec<_> =

@@ -7,9 +7,9 @@ use crate::endpoints::{Extra, service_of};
 use crate::listeners::{ListenKey, ListenKind};
 use crate::pem::split_pem;
 use crate::table::{PortTarget, Route, ServedCertificate, Service, Site, Table};
-use jaco_model::spec::{DeploymentSpec, PortMode, RouteSpec, TlsMode};
+use jaco_model::spec::{DeploymentSpec, PortMode, TlsMode};
 use jaco_model::{DeploymentName, ServiceName};
-use jaco_state::State;
+use jaco_state::{RouteOf, State, owner_of, routed_specs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -91,15 +91,9 @@ fn fresh(
     Some(reuse(before.services.get(key), now))
 }
 
-/// Specs of the deployments that are not being deleted. What leads to one that is goes first.
-fn live_specs(state: &State) -> impl Iterator<Item = &DeploymentSpec> {
-    let live = state.deployments.values().filter(|deployment| deployment.deleting.is_none());
-    live.filter_map(|d| Some(state.revision(&d.name, d.revision)?.spec.as_ref()))
-}
-
 fn sites(state: &State, before: &Table) -> BTreeMap<String, Arc<Site>> {
-    let mut by_domain: BTreeMap<&str, Vec<(&DeploymentSpec, &RouteSpec)>> = BTreeMap::new();
-    for spec in live_specs(state) {
+    let mut by_domain: BTreeMap<&str, Vec<RouteOf<'_>>> = BTreeMap::new();
+    for spec in routed_specs(state) {
         for route in &spec.routes {
             by_domain.entry(&route.domain).or_default().push((spec, route));
         }
@@ -116,12 +110,10 @@ fn sites(state: &State, before: &Table) -> BTreeMap<String, Arc<Site>> {
 fn site_of(
     state: &State,
     domain: &str,
-    routes: &[(&DeploymentSpec, &RouteSpec)],
+    routes: &[RouteOf<'_>],
     before: Option<&Site>,
 ) -> Option<Site> {
-    // Commands are refused that would make two owners. Whoever shares is the owner.
-    let shares = |(_, route): &&(&DeploymentSpec, &RouteSpec)| !route.shared_with.is_empty();
-    let (owner, first) = *routes.iter().find(shares).or_else(|| routes.first())?;
+    let (owner, first) = owner_of(routes)?;
     let may_add = |name: &DeploymentName| {
         let mut own = routes.iter().filter(|(spec, _)| spec.name == owner.name);
         *name == owner.name || own.any(|(_, route)| route.shared_with.contains(name))
@@ -170,7 +162,7 @@ fn certificate_of(
 
 fn ports(state: &State, before: &Table) -> BTreeMap<ListenKey, Arc<PortTarget>> {
     let mut ports: BTreeMap<ListenKey, Arc<PortTarget>> = BTreeMap::new();
-    for spec in live_specs(state) {
+    for spec in routed_specs(state) {
         for service in spec.services.values() {
             for port in service.ports.iter().filter(|port| port.mode == PortMode::Ingress) {
                 let Some(published) = port.published else { continue };

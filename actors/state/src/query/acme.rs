@@ -1,5 +1,6 @@
 //! Which domains want an automatic certificate, and what there is to show about each.
 
+use super::routed_specs;
 use crate::State;
 use jaco_model::WallMs;
 use jaco_model::spec::{Challenge, TlsMode};
@@ -28,13 +29,9 @@ pub struct CertificateRow {
 /// empty without one.
 pub fn acme_domains(state: &State) -> BTreeMap<String, String> {
     let mut domains = BTreeMap::new();
-    for (name, deployment) in &state.deployments {
-        let Some(record) = state.current(name) else { continue };
-        if deployment.deleting.is_some() {
-            continue;
-        }
-        let contact = record.spec.acme_email.clone().unwrap_or_default();
-        for route in &record.spec.routes {
+    for spec in routed_specs(state) {
+        let contact = spec.acme_email.clone().unwrap_or_default();
+        for route in &spec.routes {
             let by_http = route.tls == TlsMode::Auto && route.challenge == Challenge::Http;
             if by_http && !route.domain.starts_with('*') {
                 domains.entry(route.domain.clone()).or_insert_with(|| contact.clone());

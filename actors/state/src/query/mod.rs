@@ -6,6 +6,7 @@ mod converged;
 mod dependency;
 mod eligible;
 mod instances;
+mod route;
 mod status;
 
 pub(crate) use acme::wants_certificate;
@@ -15,4 +16,5 @@ pub use converged::is_converged;
 pub use dependency::dependency_met;
 pub use eligible::{eligible_nodes, wanted_count};
 pub use instances::{is_up_to_date, shown_instance, target_hash};
+pub use route::{RouteOf, owner_of, routed_specs};
 pub use status::{DeploymentStatus, ServiceCount, StatusOfDeployment, deployment_status};
