@@ -3,7 +3,7 @@
 //! Seeded from outside, so that a test sees the same order twice. It only spreads load; ids and
 //! letter case of queries to upstreams come from the kernel.
 
-/// A small generator (SplitMix64: Steele, Lea, Flood 2014).
+/// A small generator.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
@@ -14,11 +14,7 @@ impl Dice {
     }
 
     fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        jaco_kit_core::mix::draw(&mut self.0)
     }
 
     /// A number below `bound`; 0 when `bound` is 0.

@@ -1,6 +1,7 @@
 //! Which replica takes a connection to a published port.
 
 use crate::table::Endpoint;
+use jaco_kit_core::mix::{fnv, mix};
 use jaco_model::InstanceId;
 use jaco_model::spec::PortPolicy;
 use std::cmp::Reverse;
@@ -32,29 +33,14 @@ pub fn choose<'a>(
 }
 
 fn hash(instance: &InstanceId) -> u64 {
-    fnv(instance.to_string().as_bytes())
+    fnv(instance.to_string().bytes(), 0)
 }
 
 fn address_hash(address: IpAddr) -> u64 {
     match address {
-        IpAddr::V4(address) => mix(fnv(&address.octets())),
-        IpAddr::V6(address) => mix(fnv(&address.octets())),
+        IpAddr::V4(address) => mix(fnv(address.octets(), 0)),
+        IpAddr::V6(address) => mix(fnv(address.octets(), 0)),
     }
-}
-
-/// FNV-1a, the same on every node and in every version.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// Spreads nearby numbers (the last steps of SplitMix64).
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

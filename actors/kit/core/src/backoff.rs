@@ -1,5 +1,6 @@
 //! Exponential back-off with deterministic jitter.
 
+use crate::mix::draw;
 use std::time::Duration;
 
 /// Delays that double from `first` to `limit`, spread by ± 20 %.
@@ -25,7 +26,7 @@ impl Backoff {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(self.failures.min(31)));
         self.failures = self.failures.saturating_add(1);
         let base = u64::try_from(doubled.min(self.limit).as_millis()).unwrap_or(u64::MAX);
-        let percent = 80 + self.draw() % 41;
+        let percent = 80 + draw(&mut self.seed) % 41;
         Duration::from_millis(base.saturating_mul(percent) / 100)
     }
 
@@ -37,15 +38,6 @@ impl Backoff {
     /// Forgets the failures after a success that lasted.
     pub fn reset(&mut self) {
         self.failures = 0;
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014): enough for jitter, nothing more.
-    fn draw(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod backoff;
 mod core;
+pub mod mix;
 mod now;
 mod op;
 

@@ -2,7 +2,7 @@
 
 use crate::flaps::Flaps;
 use crate::{Peer, Settings};
-use jaco_kit_core::Mono;
+use jaco_kit_core::{Mono, mix as spread};
 use jaco_model::NodeId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,13 +169,7 @@ fn ranked<'p>(mut candidates: Vec<&'p Peer>, of: &NodeId) -> impl Iterator<Item 
 /// FNV-1a over the texts, each ended by a zero byte, then the finish of SplitMix64.
 pub(crate) fn mix(texts: &[&str], seed: u64) -> u64 {
     let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64 ^ seed, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut z = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    spread::mix(spread::fnv(bytes, seed))
 }
 
 #[cfg(test)]

@@ -52,11 +52,9 @@ pub(super) fn after(now: WallMs, wait: Duration) -> WallMs {
     WallMs(now.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// A number that depends on nothing but a name and a seed (FNV-1a, 64 bits).
+/// A number that depends on nothing but a name and a seed.
 pub(super) fn hash(name: &str, seed: u64) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |sum, byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    jaco_kit_core::mix::fnv(name.bytes(), seed)
 }
 
 #[cfg(test)]
