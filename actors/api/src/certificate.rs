@@ -1,5 +1,6 @@
 //! Own certificates of routes: key and chain belong together, cover the domain and are in date.
 
+use jaco_model::name::is_under_wildcard;
 use jaco_model::spec::{DeploymentSpec, TlsMode};
 use jaco_model::{ErrorCode, Fault, WallMs};
 use rustls::crypto::ring::default_provider;
@@ -47,18 +48,13 @@ fn one(pem: &[u8], domain: &str, now: WallMs) -> Result<(), String> {
     let names = leaf.subject_alternative_name().map_err(|error| error.to_string())?;
     let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
     let covers = names.iter().any(|name| match name {
-        GeneralName::DNSName(name) => covers(&name.to_ascii_lowercase(), domain),
+        GeneralName::DNSName(name) => {
+            let name = name.to_ascii_lowercase();
+            name == domain || is_under_wildcard(domain, &name)
+        }
         _ => false,
     });
     covers.then_some(()).ok_or_else(|| "none of its names is that domain".to_owned())
-}
-
-/// A wildcard stands for exactly one label (RFC 9525, 6.3).
-fn covers(name: &str, domain: &str) -> bool {
-    let under = |parent: &str| {
-        domain.split_once('.').is_some_and(|(first, rest)| first != "*" && rest == parent)
-    };
-    name == domain || name.strip_prefix("*.").is_some_and(under)
 }
 
 #[cfg(test)]

@@ -38,6 +38,13 @@ pub fn volume_name(deployment: &DeploymentName, key: &str) -> String {
     format!("jaco_{deployment}_{key}")
 }
 
+/// Whether a wildcard such as `*.example.com` stands for a name: exactly one label more, no
+/// wildcard itself (RFC 9525, 6.3).
+pub fn is_under_wildcard(name: &str, wildcard: &str) -> bool {
+    let parent = name.split_once('.').filter(|(label, _)| *label != "*").map(|(_, parent)| parent);
+    parent.is_some_and(|parent| wildcard.strip_prefix("*.") == Some(parent))
+}
+
 /// Names no deployment may have.
 pub const RESERVED_DEPLOYMENTS: [&str; 4] = ["jaco", "internal", "tasks", "localhost"];
 

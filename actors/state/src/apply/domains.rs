@@ -4,7 +4,7 @@
 //! domain owns it, or was let in by the one who does.
 
 use jaco_model::spec::{DeploymentSpec, RouteSpec};
-use jaco_model::{DeploymentName, ErrorCode, Fault};
+use jaco_model::{DeploymentName, ErrorCode, Fault, name};
 
 /// Checks the routes of `spec` against those of another deployment, which came first. `held` are
 /// the routes that the deployment of `spec` has already: they are not taken away by a wildcard
@@ -29,7 +29,7 @@ fn one(
     (us, them): (&DeploymentName, &DeploymentName),
 ) -> Result<(), Fault> {
     let is_same = ours.domain == theirs.domain;
-    let is_under = is_under(&ours.domain, &theirs.domain);
+    let is_under = name::is_under_wildcard(&ours.domain, &theirs.domain);
     if !is_same && !is_under {
         return Ok(());
     }
@@ -60,12 +60,6 @@ fn one_mode(ours: &RouteSpec, theirs: &RouteSpec, them: &DeploymentName) -> Resu
     }
     let message = format!("{} has another tls mode in deployment \"{them}\"", ours.domain);
     Err(Fault::new(ErrorCode::RouteTlsMixed, message).with("domain", &ours.domain))
-}
-
-/// Whether a wildcard stands for a name.
-fn is_under(name: &str, wildcard: &str) -> bool {
-    let parent = name.split_once('.').filter(|(label, _)| *label != "*").map(|(_, parent)| parent);
-    parent.is_some_and(|parent| wildcard.strip_prefix("*.") == Some(parent))
 }
 
 #[cfg(test)]
