@@ -177,7 +177,7 @@ fn maintenance(cx: &mut Cx, item: &Item<'_>) -> Option<Maintenance> {
 }
 
 fn sticky(cx: &mut Cx, item: &Item<'_>) -> Option<Sticky> {
-    // The proxy names the cookie after the route when the user does not.
+    // A cookie without a name gets that of its route.
     let mut made = Sticky { cookie: String::new(), ttl: Millis(0), same_site: SameSite::Lax };
     if !item.is_map() {
         return item.boolean(cx).unwrap_or_default().then_some(made);

@@ -89,6 +89,9 @@ impl Route {
         if let Some(auth) = options.basic_auth.as_mut().filter(|auth| auth.realm.is_empty()) {
             auth.realm.clone_from(&self.domain.value);
         }
+        if let Some(sticky) = options.sticky.as_mut().filter(|sticky| sticky.cookie.is_empty()) {
+            sticky.cookie = cookie_name(&self.domain.value, &self.path.value);
+        }
         RouteSpec {
             domain: self.domain.value.clone(),
             path: self.path.value.clone(),
@@ -275,5 +278,46 @@ fn check_redirect_loop(cx: &mut Cx, fields: &Fields<'_>, route: &Route) {
         let message = format!("{text} leads back to this route");
         let place = &item.place;
         cx.push(Problem::invalid(place.at, &place.path, Reason::Conflict, message));
+    }
+}
+
+/// The name of a route's cookie, another one for each route: routes of one domain see the cookies
+/// of each other. Letters that a name may not have are escaped.
+fn cookie_name(domain: &str, path: &str) -> String {
+    let mut name = "jaco_lb_".to_owned();
+    for byte in domain.bytes().chain(path.bytes()) {
+        match byte {
+            b'/' => name.push('~'),
+            _ if byte.is_ascii_alphanumeric() || b".-_*".contains(&byte) => {
+                name.push(char::from(byte));
+            }
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::route_headers::is_token;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_route_has_a_cookie_of_its_own() {
+        let routes = [
+            ("a.b", ""),
+            ("a.b", "/x"),
+            ("a.b", "/x_y"),
+            ("a.b", "/x/y"),
+            ("*.b", ""),
+            ("a.b", "/~"),
+            ("a.b", "/%7E"),
+            ("a.b", "/ä;="),
+        ];
+        let names: BTreeSet<String> = routes.iter().map(|(d, p)| cookie_name(d, p)).collect();
+        assert_eq!(names.len(), routes.len());
+        assert!(names.iter().all(|name| is_token(name)), "{names:?}");
+        assert!(names.contains("jaco_lb_a.b~x_y"));
     }
 }
