@@ -7,12 +7,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use jaco_lab::Engine;
+use jaco_lab::{Engine, until};
 
 use crate::container::Container;
 use crate::node::{IMAGE, Node};
 use crate::pause::pause;
 use crate::run::Run;
+
+/// Longest wait for answers to a client.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Pause between two looks of the watch.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -46,8 +49,22 @@ impl<'a> Client<'a> {
     /// # Errors
     /// When its container cannot be read or removed.
     pub fn stop(self) -> Result<(usize, Vec<String>)> {
-        let log = docker(self.node, &["logs", &self.name])?;
+        let counted = self.counted()?;
         docker(self.node, &["rm", "--force", &self.name])?;
+        Ok(counted)
+    }
+
+    /// Waits until the client has more than so many answers. Docker gives out a name before the
+    /// container behind it is on the network, and a connection then takes a second more.
+    ///
+    /// # Errors
+    /// When they do not come, or its container cannot be read.
+    pub fn wait_for_more_than(&self, answers: usize) -> Result<()> {
+        until("answers to the client", LIMIT, || Ok((self.counted()?.0 > answers).then_some(())))
+    }
+
+    fn counted(&self) -> Result<(usize, Vec<String>)> {
+        let log = docker(self.node, &["logs", &self.name])?;
         let (good, bad): (Vec<&str>, Vec<&str>) = log
             .lines()
             .filter(|line| line.starts_with("tick "))

@@ -18,11 +18,11 @@ fn start_first_never_drops_below_the_wanted_number() -> Result<()> {
         stack.write(web("green"))?;
         let (watch, _) =
             Watch::during(&[c.engine()], "shop", "web", || c.ok(&["apply", &stack.path()]))?;
+        client.wait_for_more_than(50)?;
         let (answered, failed) = client.stop()?;
         ensure!(watch.lowest >= 3, "{watch:?}");
         ensure!(watch.highest == 4, "one at a time, and the new one first: {watch:?}");
-        // How many depends on what else this machine does; one that fails is what matters.
-        ensure!(answered > 10 && failed.is_empty(), "{answered} answers, and {failed:#?}");
+        ensure!(answered > 50 && failed.is_empty(), "{answered} answers, and {failed:#?}");
         let after = c.containers("shop")?;
         ensure!(after.len() == 3, "{after:#?}");
         for (new, old) in after.iter().zip(&before) {

@@ -2,7 +2,7 @@
 
 use crate::support::{PATIENCE, Proxy, certify, echo, read_all, read_head, scripted, table};
 use jaco_model::Millis;
-use jaco_model::spec::{BasicAuth, Redirect, TlsMode};
+use jaco_model::spec::{BasicAuth, Redirect, SameSite, Sticky, TlsMode};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -102,6 +102,30 @@ async fn a_replica_that_refuses_is_passed_over_whatever_the_method() {
         .await;
     assert!(answer.contains("body 5"), "{answer}");
     assert!(proxy.handle.counts().retries > 0, "the dead ones were tried");
+}
+
+#[tokio::test]
+async fn a_cookie_keeps_a_client_at_its_replica() {
+    let proxy = Proxy::start(|_| {});
+    let service = echo("127.0.0.1:0").await;
+    let other = Ipv4Addr::new(127, 0, 0, 2);
+    echo(&format!("{other}:{}", service.port())).await;
+    proxy.serve(table(&[HERE, other], service.port(), |spec| {
+        let cookie = "stay".to_owned();
+        let (ttl, same_site) = (Millis(0), SameSite::Lax);
+        spec.options.sticky = Some(Sticky { cookie, ttl, same_site });
+    }));
+    let at =
+        |answer: &str| answer.lines().find_map(|line| line.strip_prefix("at ")).map(str::to_owned);
+    let first = proxy.ask("GET", "/", "").await;
+    let set = first.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
+    assert!(set.starts_with("stay=") && set.contains("HttpOnly"), "{set}");
+    let pair = set.split(';').next().expect("a name and a value");
+    for _ in 0..20 {
+        let again = proxy.ask("GET", "/", &format!("Cookie: a=b; {pair}\r\n")).await;
+        assert_eq!(at(&again), at(&first), "{again}");
+        assert!(!again.contains("set-cookie"), "{again}");
+    }
 }
 
 #[tokio::test]
