@@ -5,7 +5,7 @@ use crate::create::{
 };
 use crate::engine::Engine;
 use crate::error::{fault, gone_is_fine, is_missing, status};
-use crate::facts::{CLUSTER_ID, container_facts, is_never_started};
+use crate::facts::{CLUSTER_ID, container_facts};
 use crate::files::Files;
 use bollard::errors::Error as ClientError;
 use bollard::models::{EndpointSettings, NetworkConnectRequest};
@@ -92,8 +92,13 @@ impl Engine {
         let (id, warnings) = match self.post_create(&request).await {
             Ok(made) => made,
             Err(error) if status(&error) == Some(409) => {
-                let id = self.adopt(&request.name, &plan.labels, error).await?;
-                (id, Vec::new())
+                match self.adopt(&request.name, plan, error).await? {
+                    Some(id) => (id, Vec::new()),
+                    None => {
+                        let made = self.post_create(&request).await;
+                        made.map_err(|error| fault("create", &error))?
+                    }
+                }
             }
             Err(error) => return Err(fault("create", &error)),
         };
@@ -163,20 +168,30 @@ impl Engine {
     }
 
     /// The id of the container that has the name already, if it is the one that was asked for and
-    /// has never run: an earlier attempt made it and its answer was lost.
+    /// has never run: an earlier attempt made it and its answer was lost. One that was asked for
+    /// with other addresses, by a daemon before this one, is removed: nobody here keeps them free.
     async fn adopt(
         &self,
         name: &str,
-        labels: &BTreeMap<String, String>,
+        plan: &ContainerPlan,
         conflict: ClientError,
-    ) -> Result<String, EngineFault> {
+    ) -> Result<Option<String>, EngineFault> {
         let found = self.asking().inspect_container(name, None).await;
         let found = found.map_err(|_| fault("create", &conflict))?;
-        let theirs = found.config.and_then(|config| config.labels).unwrap_or_default();
-        let ours = hash_map(labels);
-        let same = labels.keys().all(|key| theirs.get(key) == ours.get(key));
-        let fresh = found.state.as_ref().is_some_and(is_never_started);
-        found.id.filter(|_| same && fresh).ok_or_else(|| fault("create", &conflict))
+        let theirs = found.config.as_ref().and_then(|config| config.labels.clone());
+        let theirs = theirs.unwrap_or_default();
+        let ours = hash_map(&plan.labels);
+        let is_same = plan.labels.keys().all(|key| theirs.get(key) == ours.get(key));
+        let facts = container_facts(found);
+        if !is_same || !facts.never_started {
+            return Err(fault("create", &conflict));
+        }
+        if facts.has_addresses_of(plan) {
+            return Ok(Some(facts.id));
+        }
+        let options = RemoveContainerOptionsBuilder::new().v(true).build();
+        let removed = self.ordering().remove_container(&facts.id, Some(options)).await;
+        gone_is_fine("create", removed).map(|()| None)
     }
 
     async fn connect_network(

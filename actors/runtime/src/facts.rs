@@ -52,7 +52,7 @@ pub(crate) fn container_facts(answer: ContainerInspectResponse) -> ContainerFact
 }
 
 /// Whether the container was created and its process has never run.
-pub(crate) fn is_never_started(state: &ContainerState) -> bool {
+fn is_never_started(state: &ContainerState) -> bool {
     let started = state.started_at.as_deref().and_then(parse_rfc3339_ms).is_some();
     state.status == Some(ContainerStateStatusEnum::CREATED) && !started
 }

@@ -81,10 +81,14 @@ impl Engine {
     pub(crate) fn create(&mut self, plan: &ContainerPlan) -> Outcome<(String, Vec<String>)> {
         let hash = plan.labels.get("jaco.spec_hash").cloned().unwrap_or_default();
         if let Some(held) = self.by_instance(&plan.instance) {
-            if held.never_started && held.spec_hash == hash {
-                return Ok((held.id.clone(), Vec::new()));
+            if !held.never_started || held.spec_hash != hash {
+                return Err(refusal("create", "the name is in use"));
             }
-            return Err(refusal("create", "the name is in use"));
+            let id = held.id.clone();
+            if held.has_addresses_of(plan) {
+                return Ok((id, Vec::new()));
+            }
+            self.containers.remove(&id);
         }
         let endpoint = |e: &Endpoint| (e.network.clone(), e.address);
         let networks: Vec<_> = plan.endpoints.iter().map(endpoint).collect();

@@ -1,5 +1,6 @@
 //! Everything that can happen to the runtime core.
 
+use crate::ContainerPlan;
 use jaco_kit_core::OpId;
 use jaco_model::entity::{Capacity, MeshFacts, Platform};
 use jaco_model::{Fault, InstanceId};
@@ -216,6 +217,15 @@ impl ContainerFacts {
     pub(crate) fn all_addresses(&self) -> BTreeSet<Ipv4Addr> {
         let all = self.addresses.values().chain(self.fixed_addresses.values());
         all.filter_map(|address| address.parse().ok()).collect()
+    }
+
+    /// Whether no network has it at another address than the plan's: one that was not made for this
+    /// plan may have the same name and labels.
+    pub fn has_addresses_of(&self, plan: &ContainerPlan) -> bool {
+        plan.endpoints.iter().all(|endpoint| {
+            let fixed = self.fixed_addresses.get(&endpoint.network);
+            fixed.is_none_or(|fixed| endpoint.address.is_some_and(|at| at.to_string() == *fixed))
+        })
     }
 }
 

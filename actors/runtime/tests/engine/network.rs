@@ -111,8 +111,16 @@ async fn a_container_gets_the_address_and_the_servers_that_were_planned() {
     let file = raw["Mounts"][0]["Source"].as_str().unwrap().to_owned();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 
-    // The engine finds out when it starts the second one.
-    let second = bench.create(at("shop-web-1.g1", 9)).await.unwrap();
+    // What a daemon before this one made for another address is made anew, and only that.
+    let second = bench.create(at("shop-web-1.g1", 10)).await.unwrap();
+    assert_eq!(bench.create(at("shop-web-1.g1", 10)).await.unwrap(), second);
+    let moved = bench.create(at("shop-web-1.g1", 9)).await.unwrap();
+    assert_ne!(moved, second);
+    assert_eq!(bench.inspect(&second).await, None);
+    assert_eq!(bench.inspect(&moved).await.unwrap().fixed_addresses, expected);
+
+    // The engine finds out when it starts it.
+    let second = moved;
     let fault = bench.finish(|op| Effect::Start { op, container: second }).await.unwrap_err();
     assert!(fault.reason.contains("Address already in use"), "{fault:?}");
 

@@ -73,10 +73,13 @@ impl FakeEngine {
         let hash = labels.get("jaco.spec_hash").cloned().unwrap_or_default();
         if let Some(held) = self.by_instance(&plan.instance) {
             let facts = &self.containers[&held].facts;
-            if facts.never_started && facts.spec_hash == hash {
+            if !facts.never_started || facts.spec_hash != hash {
+                return Err(refusal("create", "the name is in use"));
+            }
+            if facts.has_addresses_of(plan) {
                 return Ok((held, Vec::new()));
             }
-            return Err(refusal("create", "the name is in use"));
+            self.containers.remove(&held);
         }
         let endpoint = |e: &Endpoint| (e.network.clone(), e.address);
         let networks: Vec<_> = plan.endpoints.iter().map(endpoint).collect();
