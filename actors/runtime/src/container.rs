@@ -16,7 +16,7 @@ use bollard::query_parameters::{
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 use jaco_model::Millis;
 use jaco_runtime_core::{ContainerFacts, ContainerPlan, EngineFault};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Inspections at a time while everything is listed.

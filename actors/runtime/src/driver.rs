@@ -162,6 +162,12 @@ impl Hands {
                 let result = self.probe(&address, check, timeout, &container).await;
                 Input::Probed { op, result }
             }
+            Effect::CountConnections { op, container, ports, from } => {
+                let counted = async {
+                    self.up("count connections")?.connections(&container, &ports, &from).await
+                };
+                Input::Counted { op, result: counted.await }
+            }
             Effect::RemoveNetwork { op, name } => {
                 let removed = async { self.up("remove network")?.remove_network(&name).await };
                 Input::Finished { op, result: removed.await }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod connections;
 mod container;
 mod create;
 mod driver;

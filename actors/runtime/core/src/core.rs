@@ -139,6 +139,9 @@ impl RuntimeCore {
             Input::Probed { op, result } => {
                 self.settle(now, op, |task, cx| task.probed(op, result, cx.now));
             }
+            Input::Counted { op, result } => {
+                self.settle(now, op, |task, cx| task.counted(op, &result, cx));
+            }
             Input::Finished { op, result } => match self.orders.settle(op) {
                 Some(Subject::Network(name)) => {
                     self.resources.network_finished(&name, op, result);

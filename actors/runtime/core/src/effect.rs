@@ -6,7 +6,7 @@ use jaco_model::command::Command;
 use jaco_model::entity::ImagePin;
 use jaco_model::spec::{DeploymentSpec, Hook, Mount, PortSpec, ProbeCheck, PullPolicy};
 use jaco_model::{InstanceId, Millis, ServiceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -119,6 +119,17 @@ pub enum Effect {
         /// The engine's id, for `exec` probes.
         container: String,
     },
+    /// Count the connections that a container still has from outside its networks.
+    CountConnections {
+        /// Returns as `Counted`.
+        op: OpId,
+        /// The engine's id.
+        container: String,
+        /// At these TCP ports of the container.
+        ports: BTreeSet<u16>,
+        /// From these addresses: the container's gateways and the nodes.
+        from: BTreeSet<Ipv4Addr>,
+    },
     /// Remove a network that nothing uses.
     RemoveNetwork {
         /// Returns as `Finished`.
@@ -152,6 +163,7 @@ impl Effect {
             | Effect::Inspect { op, .. }
             | Effect::Exec { op, .. }
             | Effect::Probe { op, .. }
+            | Effect::CountConnections { op, .. }
             | Effect::RemoveNetwork { op, .. }
             | Effect::RemoveVolume { op, .. } => Some(*op),
         }

@@ -2,12 +2,16 @@
 
 use crate::advance::Cx;
 use crate::orders::Subject;
+use crate::plan;
 use crate::task::{Phase, Task};
 use crate::{Effect, EngineFault, ExecOutcome};
 use jaco_kit_core::{Mono, OpId};
 use jaco_model::Millis;
-use jaco_model::spec::{PortMode, PortSpec, RouteSpec};
+use jaco_model::spec::{PortMode, PortSpec, Protocol};
 use std::time::Duration;
+
+/// Between two looks at the connections of a container that is given up.
+const RECOUNT: Duration = Duration::from_millis(500);
 
 /// How long the event of an end that we caused is awaited before the next start. One that came
 /// later would be taken for the end of the new process.
@@ -39,9 +43,11 @@ pub(crate) enum Why {
 enum Step {
     /// Not begun, or to be begun again.
     Begin,
-    /// The front doors of all nodes turn away from it.
-    Drain { until: Mono },
-    /// They have.
+    /// The front doors of all nodes turn away from it; what they sent is being answered.
+    Drain { until: Mono, limit: Mono },
+    /// Their connections are being counted.
+    Count { op: OpId, limit: Mono },
+    /// They have none.
     Drained,
     /// A `pre_stop` hook runs.
     Hook { op: OpId, index: usize },
@@ -80,11 +86,17 @@ impl Halt {
         self.why == Why::Retire
     }
 
+    /// The grace period that follows is the process's own.
+    fn drained(self, now: Mono) -> Halt {
+        Halt { step: Step::Drained, began: now, ..self }
+    }
+
     /// When it wants to be looked at again.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.step {
-            Step::Retry { until } | Step::Echo { until } | Step::Drain { until } => Some(until),
+            Step::Retry { until } | Step::Echo { until } | Step::Drain { until, .. } => Some(until),
             Step::Begin
+            | Step::Count { .. }
             | Step::Drained
             | Step::Hook { .. }
             | Step::Stop { .. }
@@ -105,16 +117,17 @@ impl Task {
             Step::Begin if cx.peers.has_leaving_guests(&container.id) => return None,
             Step::Begin if !container.running => Step::Stopped,
             Step::Begin if halt.is_final() && self.is_led_to() => {
-                let wait = cx.settings.drain.min(self.service.drain_timeout.std());
-                Step::Drain { until: cx.now.mono.plus(wait) }
+                let limit = cx.now.mono.plus(self.service.drain_timeout.std());
+                Step::Drain { until: cx.now.mono.plus(cx.settings.drain).min(limit), limit }
             }
-            Step::Drain { until } if container.running && cx.now.mono < until => return None,
-            Step::Drain { .. } | Step::Drained if !container.running => Step::Stopped,
-            Step::Drain { .. } => {
-                // The grace period is the process's own.
-                let halt = Halt { step: Step::Drained, began: cx.now.mono, ..halt };
-                return Some(Phase::Halting(halt));
+            Step::Drain { .. } | Step::Count { .. } | Step::Drained if !container.running => {
+                Step::Stopped
             }
+            Step::Drain { until, .. } if cx.now.mono < until => return None,
+            Step::Drain { limit, .. } if cx.now.mono < limit => {
+                self.count_connections(limit, &container.id, cx)
+            }
+            Step::Drain { .. } => return Some(Phase::Halting(halt.drained(cx.now.mono))),
             Step::Begin | Step::Drained => self.pre_stop(&halt, 0, &container.id, cx),
             Step::Again if !container.running => Step::Stopped,
             Step::Again => self.order_stop(&halt, &container.id, cx),
@@ -133,20 +146,62 @@ impl Task {
                 }),
             },
             Step::Retry { until } if cx.now.mono >= until => Step::Again,
-            Step::Hook { .. } | Step::Stop { .. } | Step::Remove { .. } | Step::Retry { .. } => {
-                return None;
-            }
+            Step::Count { .. }
+            | Step::Hook { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::Retry { .. } => return None,
         };
         Some(Phase::Halting(Halt { step, ..halt }))
     }
 
     /// Whether requests come to it from outside its networks: by a route or a published port.
     fn is_led_to(&self) -> bool {
-        let is_target = |route: &RouteSpec| {
-            route.target.as_ref().is_some_and(|target| target.service == self.service.name)
-        };
-        let is_open = |port: &PortSpec| port.published.is_some() && port.mode == PortMode::Ingress;
-        self.record.spec.routes.iter().any(is_target) || self.service.ports.iter().any(is_open)
+        self.routed_ports().next().is_some() || self.published_ports().next().is_some()
+    }
+
+    fn routed_ports(&self) -> impl Iterator<Item = u16> {
+        let targets = self.record.spec.routes.iter().filter_map(|route| route.target.as_ref());
+        targets.filter(|target| target.service == self.service.name).map(|target| target.port)
+    }
+
+    fn published_ports(&self) -> impl Iterator<Item = &PortSpec> {
+        let is_open = |port: &&PortSpec| port.published.is_some() && port.mode == PortMode::Ingress;
+        self.service.ports.iter().filter(is_open)
+    }
+
+    fn count_connections(&self, limit: Mono, container: &str, cx: &mut Cx<'_>) -> Step {
+        let published = self.published_ports().filter(|port| port.protocol == Protocol::Tcp);
+        let ports = self.routed_ports().chain(published.map(|port| port.target)).collect();
+        let gateways = plan::attached(&self.service.container).filter_map(|key| {
+            let scope = self.record.spec.scope_of(key);
+            Some(cx.state.block(&scope, &cx.host.node)?.gateway())
+        });
+        let nodes = cx.state.nodes.values().filter_map(|node| node.mesh_address);
+        let from = gateways.chain(nodes).collect();
+        let op = cx.orders.issue(Subject::Task(self.id().clone()), |op| Effect::CountConnections {
+            op,
+            container: container.to_owned(),
+            ports,
+            from,
+        });
+        Step::Count { op, limit }
+    }
+
+    /// Takes the number of connections that are left. What cannot be counted is not waited for.
+    pub(crate) fn counted(&mut self, op: OpId, result: &Result<u32, EngineFault>, cx: &mut Cx<'_>) {
+        let Phase::Halting(halt) = self.phase.clone() else { return };
+        let Step::Count { op: of, limit } = halt.step else { return };
+        if of != op {
+            return;
+        }
+        let now = cx.now.mono;
+        self.phase = Phase::Halting(match result {
+            Ok(0) | Err(_) => halt.drained(now),
+            Ok(_) => {
+                Halt { step: Step::Drain { until: now.plus(RECOUNT).min(limit), limit }, ..halt }
+            }
+        });
     }
 
     /// The hook at `index`, or the stop when there is no such hook or no time left for it.

@@ -83,6 +83,13 @@ pub enum Input {
         /// How the command ended.
         result: Result<ExecOutcome, EngineFault>,
     },
+    /// Outcome of [`crate::Effect::CountConnections`].
+    Counted {
+        /// Which order.
+        op: OpId,
+        /// Established connections.
+        result: Result<u32, EngineFault>,
+    },
     /// Outcome of [`crate::Effect::Probe`].
     Probed {
         /// Which order.

@@ -51,9 +51,9 @@ pub struct Settings {
     pub retry: (Duration, Duration),
     /// How long a replica must be ready to be trusted again after failures.
     pub forgive: Duration,
-    /// Between the moment a replica that routes or published ports lead to is given up and the
-    /// signal to its process: the front doors of all nodes send it nothing new by then, and what
-    /// they sent can be answered. A service with a shorter `drain_timeout` takes that.
+    /// How long a replica that routes or published ports lead to is left alone once it is given
+    /// up: by then the front doors of all nodes send it nothing new. Its process gets the signal
+    /// when they have no connection to it any more, or after the service's `drain_timeout`.
     pub drain: Duration,
     /// Whether a packet filter of ours stands between deployments: containers wait for
     /// [`crate::Input::Isolation`], and the engine need not keep anything apart. Without it the

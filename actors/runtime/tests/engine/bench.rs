@@ -157,6 +157,7 @@ fn op_of(input: &Input) -> Option<OpId> {
         | Input::Inspected { op, .. }
         | Input::Executed { op, .. }
         | Input::Probed { op, .. }
+        | Input::Counted { op, .. }
         | Input::Proposed { op, .. }
         | Input::Finished { op, .. } => Some(*op),
         Input::StateChanged(_)

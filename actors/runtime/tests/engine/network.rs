@@ -148,3 +148,59 @@ async fn a_container_gets_the_address_and_the_servers_that_were_planned() {
     assert!(!std::fs::exists(&file).unwrap(), "the file goes with its container");
     bench.lab.down().unwrap();
 }
+
+/// A connection that a shell on the host holds.
+struct Held(std::process::Child);
+
+impl Held {
+    fn open(bench: &Bench, to: &str, port: u16) -> Held {
+        let script = format!("exec 3<>/dev/tcp/{to}/{port} && read -r _ <&3");
+        Held(bench.host().command("bash").args(["-c", &script]).spawn().unwrap())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn count(bench: &mut Bench, container: &str, port: u16, from: Ipv4Addr) -> u32 {
+    let (container, ports, from) = (container.to_owned(), [port].into(), [from].into());
+    let asked = bench.run(|op| Effect::CountConnections { op, container, ports, from }).await;
+    let Input::Counted { result, .. } = asked else { panic!("{asked:?}") };
+    result.unwrap()
+}
+
+#[tokio::test]
+async fn connections_of_a_container_are_counted() {
+    let mut bench = Bench::up("runtime-count").await;
+    bench.finish(|op| Effect::EnsureNetwork { op, plan: network("r1") }).await.unwrap();
+    let mut plan = probe_plan("shop-web-0.g1", &["serve"]);
+    plan.endpoints = at("shop-web-0.g1", 9).endpoints;
+    let id = bench.start(plan).await;
+    let gateway = Ipv4Addr::new(10, 80, 32, 1);
+    assert_eq!(count(&mut bench, &id, 8080, gateway).await, 0);
+    // The server may not listen yet: then the shell ends at once and another one tries.
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(Held::open(&bench, "10.80.32.9", 8080));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        if count(&mut bench, &id, 8080, gateway).await > 0 {
+            break;
+        }
+    }
+    assert_eq!(count(&mut bench, &id, 8080, gateway).await, 1);
+    assert_eq!(count(&mut bench, &id, 8081, gateway).await, 0);
+    assert_eq!(count(&mut bench, &id, 8080, Ipv4Addr::new(10, 80, 32, 2)).await, 0);
+    drop(held);
+    for _ in 0..100 {
+        if count(&mut bench, &id, 8080, gateway).await == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(count(&mut bench, &id, 8080, gateway).await, 0);
+    bench.lab.down().unwrap();
+}

@@ -123,7 +123,7 @@ fn disturb(world: &mut World, dice: &Dice, web: &str, db: &str) {
 }
 
 fn fail(world: &mut World, dice: &Dice) {
-    let ops = ["pull", "create", "start", "observe", "propose", "answer", "network"];
+    let ops = ["pull", "create", "start", "observe", "propose", "answer", "network", "drain"];
     let op = ops[dice.throw(ops.len() as u64) as usize];
     let times = dice.throw(4) as u32;
     world.failing.insert(op.to_owned(), times);
@@ -187,7 +187,7 @@ proptest! {
         let dice = Dice(Rc::new(RefCell::new(seed)));
         let mut world = begin(&dice);
         world.may_stop = true;
-        let web = fixture::service("web probe post_start=warm pre_stop=bye grace=1");
+        let web = fixture::service("web probe post_start=warm pre_stop=bye grace=1 published=80 drain=2");
         world.write(fixture::apply(&[web, fixture::service("db volume=data shares=web")]));
         world.connect();
         for _ in 0..60 {
@@ -200,7 +200,7 @@ proptest! {
                     world.write(Command::Restart { target, in_place: true });
                 }
                 2 => _ = world.failing.insert("hook".to_owned(), 1),
-                _ => disturb(&mut world, &dice, "web probe post_start=warm", "db shares=web"),
+                _ => disturb(&mut world, &dice, "web probe post_start=warm published=80 drain=2", "db shares=web"),
             }
             world.run(dice.throw(8_000));
         }

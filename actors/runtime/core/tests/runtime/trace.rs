@@ -31,6 +31,9 @@ pub(crate) fn effect(now: u64, effect: &Effect) -> Vec<String> {
             format!("exec {container} {} within {timeout}", hook.command.join(" "))
         }
         Effect::Probe { address, .. } => format!("probe {address}"),
+        Effect::CountConnections { container, ports, from, .. } => {
+            format!("count connections of {container} at {ports:?} from {from:?}")
+        }
         Effect::RemoveNetwork { name, .. } => format!("remove network {name}"),
         Effect::RemoveVolume { name, .. } => format!("remove volume {name}"),
     };

@@ -323,6 +323,10 @@ impl World {
                 let result = Ok(ExecOutcome { exit_code, output: String::new() });
                 Some(Input::Executed { op, result })
             }
+            Effect::CountConnections { op, .. } => {
+                let result = Ok(u32::from(self.fails("drain")));
+                Some(Input::Counted { op, result })
+            }
             Effect::Probe { op, .. } => {
                 let result = self.probes_pass.then_some(()).ok_or_else(|| "refused".to_owned());
                 Some(Input::Probed { op, result })
