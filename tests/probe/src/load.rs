@@ -14,9 +14,10 @@ use crate::clock::{Since, sleep_ms};
 use crate::http::body::{Body, Framing};
 use crate::http::head::{Head, bad};
 use crate::http::url::Url;
+use crate::ws;
 
 /// Failures that are printed in full.
-const FAILURES_SHOWN: usize = 20;
+const FAILURES_SHOWN: usize = 100;
 
 /// Bytes of an uploaded body.
 const UPLOAD: usize = 16 * 1024;
@@ -26,10 +27,19 @@ const UPLOAD: usize = 16 * 1024;
 pub(crate) struct Plan {
     url: Url,
     host: String,
-    is_post: bool,
+    kind: Kind,
     connections: u32,
     per_second: u32,
     seconds: u32,
+}
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Get,
+    Post,
+    /// A message over a WebSocket.
+    Message,
 }
 
 /// What came of it.
@@ -45,10 +55,10 @@ struct Tally {
 }
 
 impl Plan {
-    /// Reads `get|post <connections> <per second> <seconds> <url> [<host>]`.
+    /// Reads `get|post|ws <connections> <per second> <seconds> <url> [<host>]`.
     pub(crate) fn from_args(args: &[&str]) -> Result<Plan, String> {
         let [method, connections, per_second, seconds, url, host @ ..] = args else {
-            return Err("load takes get|post, connections, per second, seconds, url".to_owned());
+            return Err("load takes get|post|ws, connections, per second, seconds, url".to_owned());
         };
         let number = |text: &str| text.parse().ok().filter(|n: &u32| *n > 0);
         let numbers = (number(connections), number(per_second), number(seconds));
@@ -57,12 +67,13 @@ impl Plan {
         };
         let url = Url::parse(url)?;
         let host = host.first().map_or_else(|| url.authority.clone(), |host| (*host).to_owned());
-        let is_post = match *method {
-            "get" => false,
-            "post" => true,
-            other => return Err(format!("{other:?} is neither get nor post")),
+        let kind = match *method {
+            "get" => Kind::Get,
+            "post" => Kind::Post,
+            "ws" => Kind::Message,
+            other => return Err(format!("{other:?} is none of get, post and ws")),
         };
-        Ok(Plan { url, host, is_post, connections, per_second, seconds })
+        Ok(Plan { url, host, kind, connections, per_second, seconds })
     }
 
     /// Sends everything and prints what came of it; an error when a request failed.
@@ -133,7 +144,7 @@ impl Line<'_> {
     /// One request, and whether an idle connection had been closed, which is the server's right.
     fn ask(&mut self) -> (Result<(), String>, bool) {
         if let Some(open) = self.open.take() {
-            match self.exchange(open) {
+            match self.turn_on(open) {
                 Err(Fault::Unanswered(_)) => return (self.ask_anew(), true),
                 other => return (other.map_err(Fault::into_text), false),
             }
@@ -143,12 +154,49 @@ impl Line<'_> {
 
     fn ask_anew(&mut self) -> Result<(), String> {
         let stream = connect(&self.plan.url.authority, self.timeout)?;
-        self.exchange(BufReader::new(stream)).map_err(Fault::into_text)
+        let mut open = BufReader::new(stream);
+        if self.plan.kind == Kind::Message {
+            let write =
+                |open: &mut BufReader<TcpStream>, request: &[u8]| open.get_mut().write_all(request);
+            let opened = ws::client::open(&mut open, write, &self.plan.host, &self.plan.url.target);
+            opened.map_err(|error| format!("no upgrade: {error}"))?;
+        }
+        self.turn_on(open).map_err(Fault::into_text)
     }
 
-    fn exchange(&mut self, mut open: BufReader<TcpStream>) -> Result<(), Fault> {
-        let Plan { url, host, is_post, .. } = self.plan;
-        let (method, length) = if *is_post { ("POST", UPLOAD) } else { ("GET", 0) };
+    fn turn_on(&mut self, open: BufReader<TcpStream>) -> Result<(), Fault> {
+        match self.plan.kind {
+            Kind::Message => self.talk(open),
+            Kind::Get => self.exchange(open, "GET", 0),
+            Kind::Post => self.exchange(open, "POST", UPLOAD),
+        }
+    }
+
+    /// One message. A connection that ends instead of the echo is opened again: who ends it cannot
+    /// know of the message.
+    fn talk(&mut self, mut open: BufReader<TcpStream>) -> Result<(), Fault> {
+        let talked = ws::client::send(open.get_mut()).and_then(|()| ws::client::receive(&mut open));
+        match talked {
+            Ok(()) => {
+                self.open = Some(open);
+                Ok(())
+            }
+            Err(error) => Err(match error.kind() {
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe => Fault::Unanswered(error.to_string()),
+                _ => Fault::Broken(format!("no echo: {error}")),
+            }),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        mut open: BufReader<TcpStream>,
+        method: &str,
+        length: usize,
+    ) -> Result<(), Fault> {
+        let Plan { url, host, .. } = self.plan;
         let head = format!(
             "{method} {} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n",
             url.target

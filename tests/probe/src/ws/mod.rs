@@ -1,6 +1,7 @@
 //! WebSocket echo (RFC 6455): frames come back as they were sent, fragment by fragment.
 
 pub(crate) mod base64;
+pub(crate) mod client;
 mod frame;
 pub(crate) mod handshake;
 pub(crate) mod sha1;
