@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acme;
+pub mod request;
 
 mod build;
 mod core;

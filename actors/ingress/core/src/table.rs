@@ -3,6 +3,8 @@
 use crate::listeners::ListenKey;
 use jaco_model::spec::{PortOptions, RouteSpec, TlsMode};
 use jaco_model::{DeploymentName, InstanceId, Millis, NodeId, ServiceName, WallMs};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -18,6 +20,60 @@ pub struct Table {
     pub ports: BTreeMap<ListenKey, Arc<PortTarget>>,
     /// Answers to HTTP-01 challenges by (domain, token).
     pub tokens: BTreeMap<(String, String), String>,
+}
+
+impl Table {
+    /// The replicas of a service that a route or a port leads to.
+    pub fn service(
+        &self,
+        deployment: &DeploymentName,
+        name: &ServiceName,
+    ) -> Option<&Arc<Service>> {
+        self.services.get(&(deployment, name) as &dyn ServiceKey)
+    }
+}
+
+/// Both parts of a service's name, owned or borrowed: a look-up copies nothing.
+trait ServiceKey {
+    fn parts(&self) -> (&DeploymentName, &ServiceName);
+}
+
+impl ServiceKey for (DeploymentName, ServiceName) {
+    fn parts(&self) -> (&DeploymentName, &ServiceName) {
+        (&self.0, &self.1)
+    }
+}
+
+impl ServiceKey for (&DeploymentName, &ServiceName) {
+    fn parts(&self) -> (&DeploymentName, &ServiceName) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn ServiceKey + 'a> for (DeploymentName, ServiceName) {
+    fn borrow(&self) -> &(dyn ServiceKey + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn ServiceKey + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn ServiceKey + '_ {}
+
+impl PartialOrd for dyn ServiceKey + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn ServiceKey + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
 }
 
 /// One domain.

@@ -1,6 +1,7 @@
 //! Certificates by name, changed while connections run.
 
 use arc_swap::ArcSwap;
+use jaco_ingress_core::request::wildcard_of;
 use jaco_ingress_core::{ServedCertificate, Table};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,7 +47,8 @@ impl Certificates {
     pub(super) fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let name = name.to_ascii_lowercase();
         let loaded = self.0.load();
-        names(&name).find_map(|name| loaded.get(&name)).map(|(_, key)| key.clone())
+        let found = loaded.get(&name).or_else(|| loaded.get(&wildcard_of(&name)?));
+        found.map(|(_, key)| key.clone())
     }
 
     /// Whether there is one for this site.
@@ -64,12 +66,6 @@ impl Certificates {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
-}
-
-/// The name itself, then the wildcard of exactly one label.
-pub(super) fn names(host: &str) -> impl Iterator<Item = String> {
-    let wildcard = host.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-    std::iter::once(host.to_owned()).chain(wildcard)
 }
 
 impl ResolvesServerCert for Certificates {

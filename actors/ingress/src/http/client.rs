@@ -3,7 +3,7 @@
 //! found to be clear; in place of one that is not, the parser sees a request of ours, so that its
 //! answer keeps its place after those to earlier requests.
 
-use super::framing::{Framing, Wrong};
+use jaco_ingress_core::request::framing::{Framing, Wrong};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 use super::auth::Passwords;
 use super::certificates::Certificates;
 use super::counters::{Counters, Counts};
-use super::limits::Limits;
 use super::loads::Loads;
 use super::worker::{self, Order};
 use arc_swap::ArcSwap;
@@ -89,7 +88,6 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) loads: Loads,
     pub(super) passwords: Passwords,
-    pub(super) limits: Limits,
     health: AtomicU8,
 }
 
@@ -137,7 +135,6 @@ impl Driver {
             certificates: Arc::default(),
             counters: Counters::default(),
             loads: Loads::default(),
-            limits: Limits::default(),
             passwords: Passwords::new(Seeds.bytes()?),
             health: AtomicU8::new(Health::Starting as u8),
         });

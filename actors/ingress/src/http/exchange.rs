@@ -3,33 +3,35 @@
 use super::answer::Refusal;
 use super::body::{Body, Fault, Verdict};
 use super::counters::count;
-use super::loads::Running;
-use super::pick::{Choice, Picked, pick};
+use super::loads::{Crew, Known, Running};
 use super::pool::Lease;
 use super::worker::Worker;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use jaco_ingress_core::Service;
+use jaco_ingress_core::request::{Choice, NoReplica, Retries, Tried, choose};
 use jaco_model::spec::{HostHeader, RouteOptions};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// What a request needs besides itself.
 pub(super) struct Errand<'a> {
     pub(super) worker: &'a Rc<Worker>,
-    pub(super) service: &'a Service,
+    pub(super) known: &'a Known,
+    pub(super) crew: &'a Crew,
     pub(super) options: &'a RouteOptions,
     pub(super) port: u16,
     pub(super) is_http2: bool,
-    pub(super) affinity: &'a str,
-    pub(super) wanted: Option<Ipv4Addr>,
+    pub(super) affinity: u64,
+    pub(super) wanted: Option<usize>,
     pub(super) verdict: Verdict,
 }
 
 /// An answer, and what must be kept until its end.
 pub(super) struct Answered {
     pub(super) response: Response<Incoming>,
+    /// Which endpoint of the service.
+    pub(super) at: usize,
     pub(super) from: SocketAddr,
     pub(super) running: Running,
     /// Goes back to the pool when the answer is through.
@@ -50,43 +52,45 @@ enum Failed {
 pub(super) async fn run(errand: &Errand<'_>, request: Request<Body>) -> Result<Answered, Refusal> {
     let lb = &errand.options.lb;
     let clock = errand.worker.shared.config.clock;
-    let began = clock.mono();
+    let budget = &errand.known.meter.budget;
+    budget.request(clock.mono());
     let spare = spare(&request);
-    let mut next = Some(request);
-    let mut tried: Vec<Ipv4Addr> = Vec::new();
-    let mut attempts = 0;
-    let mut reason = "upstream_reset";
-    while let Some(request) = next.take() {
-        let Some(picked) = choose(errand, &tried) else { return Err(Refusal::no_upstream()) };
-        let SocketAddr::V4(address) = picked.address else { break };
+    let mut retries = Retries::new(spare.is_some(), clock.mono());
+    let (mut request, mut attempts) = (request, 0);
+    let mut passed = Vec::new();
+    loop {
+        let at = pick(errand, &passed)?;
         attempts += 1;
         if attempts > 1 {
             count(&errand.worker.shared.counters.retries);
         }
-        match once(errand, &picked, request).await {
+        let failed = match once(errand, at, request).await {
             Ok((response, running, sender)) => {
-                let from = picked.address;
-                return Ok(Answered { response, from, running, sender, attempts });
+                let from = errand.crew.address(at, errand.port);
+                return Ok(Answered { response, at, from, running, sender, attempts });
             }
-            Err(Failed::Late) => {
+            Err(failed) => failed,
+        };
+        let (tried, reason) = match &failed {
+            Failed::Late => {
                 return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"));
             }
-            Err(Failed::Unsent(request)) => next = Some(*request),
-            Err(Failed::Lost(why)) => {
-                if let Some(fault) = errand.verdict.get() {
-                    return Err(blame(fault));
-                }
-                reason = why;
-                next = spare.as_ref().map(copy);
-            }
+            Failed::Unsent(_) => (Tried::Unsent, "upstream_reset"),
+            Failed::Lost(reason) => (Tried::Lost, *reason),
+        };
+        if let Some(fault) = errand.verdict.get() {
+            return Err(blame(fault));
         }
-        tried.push(*address.ip());
-        let is_late = clock.mono().since(began) >= lb.retry_for.std();
-        if is_late || attempts > u32::from(lb.retries) {
-            break;
+        passed.push(at);
+        let next = match failed {
+            Failed::Unsent(request) => Some(*request),
+            Failed::Lost(_) | Failed::Late => spare.as_ref().map(copy),
+        };
+        match next {
+            Some(next) if retries.again(lb, tried, budget, clock.mono()) => request = next,
+            _ => return Err(Refusal::new(StatusCode::BAD_GATEWAY, reason)),
         }
     }
-    Err(Refusal::new(StatusCode::BAD_GATEWAY, reason))
 }
 
 fn blame(fault: Fault) -> Refusal {
@@ -97,50 +101,50 @@ fn blame(fault: Fault) -> Refusal {
     }
 }
 
-fn choose(errand: &Errand<'_>, tried: &[Ipv4Addr]) -> Option<Picked> {
+fn pick(errand: &Errand<'_>, tried: &[usize]) -> Result<usize, Refusal> {
     let worker = errand.worker;
     let choice = Choice {
         lb: &errand.options.lb,
-        port: errand.port,
         most: errand.options.max_concurrent,
         affinity: errand.affinity,
-        wanted: errand.wanted.filter(|address| !tried.contains(address)),
+        wanted: errand.wanted,
         tried,
         now: worker.shared.config.clock.mono(),
         random: worker.random(),
-        turn: worker.turn(),
+        turn: errand.known.turn(),
     };
-    pick(errand.service, &worker.shared.loads, &choice)
+    choose(errand.crew.endpoints(), &errand.crew.loads, &choice).map_err(|none| match none {
+        NoReplica::Missing => Refusal::no_upstream(),
+        NoReplica::Busy => Refusal::unavailable("overload", 1),
+    })
 }
 
 type Got = (Response<Incoming>, Running, Option<http1::SendRequest<Body>>);
 
-async fn once(
-    errand: &Errand<'_>,
-    picked: &Picked,
-    mut request: Request<Body>,
-) -> Result<Got, Failed> {
-    let running = Running::new(picked.load.clone());
+async fn once(errand: &Errand<'_>, at: usize, mut request: Request<Body>) -> Result<Got, Failed> {
+    let load = &errand.crew.loads[at];
+    let to = errand.crew.address(at, errand.port);
+    let running = Running::new(load.clone());
     let timeouts = &errand.options.timeouts;
     let clock = errand.worker.shared.config.clock;
     let within = timeouts.connect.std();
     loop {
         let pool = &errand.worker.pool;
         let lease = if errand.is_http2 {
-            pool.http2(picked.address, within).await
+            pool.http2(to, within).await
         } else {
-            pool.http1(picked.address, within).await
+            pool.http1(to, within).await
         };
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
-                tracing::debug!(upstream = %picked.address, %error, "cannot reach a replica");
-                picked.load.failed(clock.mono());
+                tracing::debug!(upstream = %to, %error, "cannot reach a replica");
+                load.failed(clock.mono());
                 return Err(Failed::Unsent(Box::new(request)));
             }
         };
-        picked.load.connected();
-        address(&mut request, picked.address, errand);
+        load.connected();
+        address(&mut request, to, errand);
         let was_reused = matches!(lease, Lease::Http1 { is_reused: true, .. });
         let sending = send(lease, request);
         let sent = if timeouts.response.0 == 0 {
@@ -213,7 +217,8 @@ fn address(request: &mut Request<Body>, to: SocketAddr, errand: &Errand<'_>) {
 
 /// A second copy of a request that may be sent twice (RFC 9110, 9.2.1) and has no body.
 fn spare(request: &Request<Body>) -> Option<Request<Body>> {
-    let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let is_safe =
+        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(request.method());
     let is_plain = !request.headers().contains_key(hyper::header::UPGRADE);
     (is_safe && is_plain && request.body().is_end_stream()).then(|| copy(request))
 }

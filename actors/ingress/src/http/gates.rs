@@ -1,12 +1,15 @@
 //! What can stop a request of a known route before it reaches a replica.
 
 use super::answer::Refusal;
+use super::loads::Known;
 use super::pipeline::{Visit, contains, text};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Request, StatusCode};
 use jaco_ingress_core::Route;
+use jaco_ingress_core::request::{Who, fields, redirected};
 use jaco_model::spec::{RateKey, TlsMode};
+use std::sync::PoisonError;
 
 impl Visit {
     /// To HTTPS, when there is a certificate.
@@ -30,22 +33,27 @@ impl Visit {
     }
 
     /// Addresses, rate, password.
-    pub(super) async fn admit(&self, route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(super) async fn admit(
+        &self,
+        route: &Route,
+        known: &Known,
+        headers: &HeaderMap,
+    ) -> Result<(), Refusal> {
         let options = &route.spec.options;
-        let is_denied = contains(&options.ip_deny, self.client)
-            || !(options.ip_allow.is_empty() || contains(&options.ip_allow, self.client));
-        if is_denied {
+        if !fields::admits(&options.ip_allow, &options.ip_deny, self.client) {
             return Err(Refusal::new(StatusCode::FORBIDDEN, "denied"));
         }
         if let Some(limit) = &options.rate_limit {
             let who = match &limit.key {
-                RateKey::Ip => self.client.to_string(),
-                RateKey::Header(name) => text(headers, name).to_owned(),
-                RateKey::Route => String::new(),
+                RateKey::Ip => Who::Address(self.client),
+                RateKey::Header(name) => Who::Value(text(headers, name).into()),
+                RateKey::Route => Who::All,
             };
-            let key = format!("{}{} {who}", route.spec.domain, route.spec.path);
             let now = self.shared().config.clock.mono();
-            if let Err(wait) = self.shared().limits.take(limit, key, now) {
+            let mut buckets = known.meter.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = buckets.take(limit, who, now);
+            drop(buckets);
+            if let Err(wait) = taken {
                 let secs = wait.as_secs() + 1;
                 let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited");
                 return Err(refusal.with(RETRY_AFTER, secs.into()));
@@ -86,18 +94,8 @@ impl Visit {
             });
         }
         if let Some(redirect) = &options.redirect {
-            let rest = path.strip_prefix(&route.spec.path).unwrap_or(path);
-            let mut to = redirect
-                .to
-                .replace("{host}", &self.host)
-                .replace("{path}", path)
-                .replace("{scheme}", self.scheme());
-            if redirect.keep_path {
-                to = format!("{}{rest}", to.trim_end_matches('/'));
-            }
-            if let Some(query) = request.uri().query().filter(|_| redirect.keep_query) {
-                to = format!("{to}?{query}");
-            }
+            let (here, paths) = ((self.scheme(), &*self.host), (&*route.spec.path, path));
+            let to = redirected(redirect, here, paths, request.uri().query());
             let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
             return Err(Refusal::redirect(status, &to));
         }

@@ -1,46 +1,61 @@
-//! How busy each replica is, and whether it answers, as all workers see it.
+//! What the threads know of routes and replicas while they serve.
+//!
+//! Counters are shared by all threads and found under a lock, once for each change of a route or
+//! its replicas; each thread keeps what it found, so that requests take no lock.
 
-use jaco_ingress_core::Table;
+use jaco_ingress_core::request::{Buckets, Budget, Load, sticky};
+use jaco_ingress_core::{Endpoint, Route, Service, Table};
 use jaco_kit_core::Mono;
+use jaco_model::InstanceId;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-/// Failed connections in a row after which a replica rests.
-const FAILURES: u32 = 3;
-
-/// One port of one replica.
+/// Counts of one route.
 #[derive(Debug, Default)]
-pub(super) struct Load {
-    running: AtomicU32,
-    failures: AtomicU32,
-    /// On the monotonic clock.
-    rests_until: AtomicU64,
+pub(super) struct Meter {
+    pub(super) budget: Budget,
+    pub(super) buckets: Mutex<Buckets>,
 }
 
-impl Load {
-    pub(super) fn running(&self) -> u32 {
-        self.running.load(Ordering::Relaxed)
+/// All counters of a node.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    /// By replica and port.
+    loads: Mutex<BTreeMap<(InstanceId, u16), Arc<Load>>>,
+    /// By domain and path.
+    meters: Mutex<BTreeMap<(String, String), Arc<Meter>>>,
+}
+
+impl Loads {
+    fn of(&self, service: &Service, port: u16, now: Mono) -> Vec<Arc<Load>> {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoints = service.endpoints.iter();
+        let mut load = |endpoint: &Endpoint| {
+            let key = (endpoint.instance.clone(), port);
+            loads.entry(key).or_insert_with(|| Arc::new(Load::new(endpoint.address, now))).clone()
+        };
+        endpoints.map(&mut load).collect()
     }
 
-    pub(super) fn rests(&self, now: Mono) -> bool {
-        self.rests_until.load(Ordering::Relaxed) > now.0
+    fn meter(&self, route: &Route) -> Arc<Meter> {
+        let key = (route.spec.domain.clone(), route.spec.path.clone());
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.entry(key).or_default().clone()
     }
 
-    pub(super) fn connected(&self) {
-        self.failures.store(0, Ordering::Relaxed);
-        self.rests_until.store(0, Ordering::Relaxed);
-    }
-
-    /// The third failure in a row makes it rest for 10 s, each further one twice as long.
-    pub(super) fn failed(&self, now: Mono) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(over) = failures.checked_sub(FAILURES) {
-            let rest = Duration::from_secs((10u64 << over.min(3)).min(60));
-            self.rests_until.store(now.plus(rest).0, Ordering::Relaxed);
-        }
+    /// Forgets what is in the table no more, but for replicas with running requests.
+    pub(super) fn keep(&self, table: &Table) {
+        let endpoints = table.services.values().flat_map(|service| &service.endpoints);
+        let known: BTreeSet<&InstanceId> = endpoints.map(|endpoint| &endpoint.instance).collect();
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.retain(|(instance, _), load| load.running() > 0 || known.contains(instance));
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.retain(|(domain, path), _| {
+            table.sites.get(domain).is_some_and(|site| site.routes.contains_key(path))
+        });
     }
 }
 
@@ -50,37 +65,108 @@ pub(super) struct Running(Arc<Load>);
 
 impl Running {
     pub(super) fn new(load: Arc<Load>) -> Running {
-        load.running.fetch_add(1, Ordering::Relaxed);
+        load.begin();
         Running(load)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.end();
     }
 }
 
-/// All of them.
+/// The replicas of a route, as long as they do not change.
+#[derive(Debug)]
+pub(super) struct Crew {
+    service: Arc<Service>,
+    /// In the order of the service's endpoints, as are the marks.
+    pub(super) loads: Vec<Arc<Load>>,
+    /// What stands for each in cookies; empty when the route sets none.
+    pub(super) marks: Vec<String>,
+}
+
+impl Crew {
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.service.endpoints
+    }
+
+    /// Where the replica of this index is.
+    pub(super) fn address(&self, at: usize, port: u16) -> SocketAddr {
+        let endpoint = self.service.endpoints.get(at);
+        (endpoint.map_or(Ipv4Addr::UNSPECIFIED, |endpoint| endpoint.address), port).into()
+    }
+}
+
+/// One route as one thread knows it.
+#[derive(Debug)]
+pub(super) struct Known {
+    route: Arc<Route>,
+    pub(super) meter: Arc<Meter>,
+    turn: Cell<u64>,
+    crew: RefCell<Option<Rc<Crew>>>,
+}
+
+impl Known {
+    /// Counts the route's requests.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn.replace(self.turn.get().wrapping_add(1))
+    }
+
+    /// The replicas of this service, at the port that the route leads to.
+    pub(super) fn crew(
+        &self,
+        service: &Arc<Service>,
+        loads: &Loads,
+        cookie_key: &[u8; 32],
+        now: Mono,
+    ) -> Rc<Crew> {
+        let mut known = self.crew.borrow_mut();
+        if let Some(crew) = known.as_ref().filter(|crew| Arc::ptr_eq(&crew.service, service)) {
+            return crew.clone();
+        }
+        let spec = &self.route.spec;
+        let port = spec.target.as_ref().map_or(0, |target| target.port);
+        let instances = service.endpoints.iter().map(|endpoint| &endpoint.instance);
+        let is_sticky = spec.options.sticky.is_some();
+        let marks = instances.filter(|_| is_sticky).map(|it| sticky::mark(cookie_key, it));
+        let crew = Rc::new(Crew {
+            service: service.clone(),
+            loads: loads.of(service, port, now),
+            marks: marks.collect(),
+        });
+        known.replace(crew.clone());
+        crew
+    }
+}
+
+/// What one thread knows.
 #[derive(Debug, Default)]
-pub(super) struct Loads(Mutex<BTreeMap<SocketAddr, Arc<Load>>>);
+pub(super) struct Routes(RefCell<BTreeMap<usize, Rc<Known>>>);
 
-impl Loads {
-    pub(super) fn get(&self, address: SocketAddr) -> Arc<Load> {
-        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loads.entry(address).or_default().clone()
+impl Routes {
+    /// `turn` is where a route that is new begins to count.
+    pub(super) fn get(&self, route: &Arc<Route>, loads: &Loads, turn: u64) -> Rc<Known> {
+        // Whoever holds the route keeps its address from being another's.
+        let key = Arc::as_ptr(route).addr();
+        let mut known = self.0.borrow_mut();
+        let fresh = || {
+            Rc::new(Known {
+                route: route.clone(),
+                meter: loads.meter(route),
+                turn: Cell::new(turn),
+                crew: RefCell::default(),
+            })
+        };
+        known.entry(key).or_insert_with(fresh).clone()
     }
 
-    /// Forgets replicas that are in the table no more and have nothing running.
+    /// Forgets routes that are in the table no more.
     pub(super) fn keep(&self, table: &Table) {
-        let known = addresses(table);
-        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loads.retain(|address, load| load.running() > 0 || known.contains(&address.ip()));
+        self.0.borrow_mut().retain(|_, known| {
+            let spec = &known.route.spec;
+            let now = table.sites.get(&spec.domain).and_then(|site| site.routes.get(&spec.path));
+            now.is_some_and(|route| Arc::ptr_eq(route, &known.route))
+        });
     }
-}
-
-/// The replicas of a table.
-pub(super) fn addresses(table: &Table) -> BTreeSet<IpAddr> {
-    let endpoints = table.services.values().flat_map(|service| &service.endpoints);
-    endpoints.map(|endpoint| IpAddr::V4(endpoint.address)).collect()
 }

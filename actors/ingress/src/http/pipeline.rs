@@ -2,31 +2,25 @@
 //! password, maintenance, redirect, size, then the replica.
 
 use super::answer::{Asked, Refusal};
-use super::body::{Body, Verdict};
+use super::body::Body;
 use super::client;
 use super::connection::Peer;
 use super::counters::count;
 use super::driver::{Health, Shared};
-use super::exchange::{self, Answered, Errand};
-use super::framing::Wrong;
-use super::headers::{self, Origin};
-use super::sticky::Sticks;
-use super::upgrade::Upgrade;
+use super::headers;
 use super::worker::Worker;
-use super::{matching, tunnel};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
-use hyper::header::{
-    self, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::header::{self, ALLOW, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use ipnet::IpNet;
-use jaco_ingress_core::{Route, Service, Table};
+use jaco_ingress_core::request::fields::{self, Origin};
+use jaco_ingress_core::request::framing::Wrong;
+use jaco_ingress_core::request::normalise;
+use jaco_ingress_core::{Route, Table};
 use jaco_kit_core::Mono;
-use jaco_model::spec::{
-    AccessLog, HostHeader, LbPolicy, RouteOptions, Sticky, TlsMode, UpstreamProtocol,
-};
-use std::net::{IpAddr, Ipv4Addr};
+use jaco_model::spec::{AccessLog, TlsMode};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,10 +29,10 @@ const HEALTH: &str = "/.well-known/jaco/health";
 
 /// One request on its way.
 pub(super) struct Visit {
-    worker: Rc<Worker>,
-    peer: Rc<Peer>,
-    table: Arc<Table>,
-    asked: Asked,
+    pub(super) worker: Rc<Worker>,
+    pub(super) peer: Rc<Peer>,
+    pub(super) table: Arc<Table>,
+    pub(super) asked: Asked,
     pub(super) client: IpAddr,
     is_trusted: bool,
     pub(super) host: String,
@@ -47,7 +41,7 @@ pub(super) struct Visit {
     version: Version,
     began: Mono,
     route: Option<Arc<Route>>,
-    attempts: u32,
+    pub(super) attempts: u32,
     reason: &'static str,
 }
 
@@ -88,14 +82,13 @@ impl Visit {
     fn new(worker: Rc<Worker>, peer: Rc<Peer>, request: &Request<Incoming>) -> Visit {
         let config = &worker.shared.config;
         let trusted = &config.trusted_proxies;
-        let client = headers::client(request.headers(), peer.client, trusted);
-        let is_trusted = contains(trusted, peer.client.ip().to_canonical());
+        let direct = peer.client.ip().to_canonical();
+        let client = headers::client(request.headers(), direct, trusted);
+        let is_trusted = contains(trusted, direct);
         let given = request.headers().get(headers::X_REQUEST_ID).filter(|_| is_trusted);
-        let id = match given.and_then(|id| id.to_str().ok()).filter(|id| id.len() <= 128) {
-            Some(id) if id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
-                id.to_owned()
-            }
-            _ => headers::uuid(config.clock.wall().0, worker.random(), worker.random()),
+        let id = match given.and_then(|id| id.to_str().ok()).filter(|id| fields::is_id(id)) {
+            Some(id) => id.to_owned(),
+            None => fields::uuid(config.clock.wall().0, worker.random(), worker.random()),
         };
         Visit {
             table: worker.shared.table.load_full(),
@@ -145,9 +138,10 @@ impl Visit {
         let (route, path) = self.find(&request)?;
         self.route = Some(route.clone());
         self.secure(&route, &request)?;
-        self.admit(&route, request.headers()).await?;
+        let known = self.worker.routes.get(&route, &self.shared().loads, self.worker.random());
+        self.admit(&route, &known, request.headers()).await?;
         self.divert(&route, &request, &path)?;
-        self.forward(&route, request, &path).await
+        self.forward(&known, &route, request, &path).await
     }
 
     /// The health of the node, and answers to the checks of certificate authorities.
@@ -166,7 +160,7 @@ impl Visit {
         match self.table.tokens.get(&key) {
             Some(answer) => Some(Refusal::new(StatusCode::OK, "challenge").saying(answer)),
             None => {
-                let site = matching::site(&self.table, &self.host)?;
+                let site = self.table.site(&self.host)?;
                 let route = site.routes.get("").filter(|route| route.spec.options.acme_passthrough);
                 let passes = route.is_some_and(|route| route.spec.tls != TlsMode::Auto);
                 (!passes).then(|| Refusal::new(StatusCode::NOT_FOUND, "no_challenge"))
@@ -177,10 +171,10 @@ impl Visit {
     fn find(&self, request: &Request<Incoming>) -> Result<(Arc<Route>, String), Refusal> {
         let none = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
         let misdirected = || Refusal::new(StatusCode::MISDIRECTED_REQUEST, "misdirected");
-        let site = matching::site(&self.table, &self.host);
+        let site = self.table.site(&self.host);
         if let Some(name) = &self.peer.name {
             // Names of one owner may share a connection when its certificate was for one of them.
-            let served = matching::site(&self.table, name).ok_or_else(misdirected)?;
+            let served = self.table.site(name).ok_or_else(misdirected)?;
             let site = site.ok_or_else(misdirected)?;
             let is_covered = site.certificate == served.certificate && site.owner == served.owner;
             if !is_covered || site.certificate.is_none() {
@@ -188,9 +182,9 @@ impl Visit {
             }
         }
         let site = site.ok_or_else(none)?;
-        let path = matching::normalise(request.uri().path());
+        let path = normalise(request.uri().path());
         let path = path.ok_or_else(|| Refusal::bad("bad_path"))?;
-        let route = matching::route(site, &path).ok_or_else(none)?.clone();
+        let route = site.route(&path).ok_or_else(none)?.clone();
         let methods = &route.spec.options.methods;
         if !methods.is_empty() && !methods.contains(self.method.as_str()) {
             let allowed: Vec<&str> = methods.iter().map(String::as_str).collect();
@@ -200,121 +194,10 @@ impl Visit {
             }
             return Err(refusal);
         }
-        Ok((route, path))
+        Ok((route, path.into_owned()))
     }
 
-    async fn forward(
-        &mut self,
-        route: &Arc<Route>,
-        mut request: Request<Incoming>,
-        path: &str,
-    ) -> Result<Response<Body>, Refusal> {
-        let options = &route.spec.options;
-        let no_route = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
-        let target = route.spec.target.as_ref().ok_or_else(no_route)?;
-        let key = (route.deployment.clone(), target.service.clone());
-        let table = self.table.clone();
-        let service = table.services.get(&key).ok_or_else(Refusal::no_upstream)?;
-        let is_http2 = match target.protocol {
-            UpstreamProtocol::H2c | UpstreamProtocol::Grpc => true,
-            UpstreamProtocol::Http => self.asked.is_grpc,
-            UpstreamProtocol::Https => {
-                return Err(Refusal::new(StatusCode::BAD_GATEWAY, "upstream_protocol"));
-            }
-        };
-        self.asked.is_grpc |= target.protocol == UpstreamProtocol::Grpc;
-        let affinity = match &options.lb.policy {
-            LbPolicy::HeaderHash(name) => text(request.headers(), name).to_owned(),
-            _ => self.client.to_string(),
-        };
-        let wanted = options
-            .sticky
-            .as_ref()
-            .and_then(|sticky| self.sticks(sticky, service).read(request.headers()));
-        let upgrade = self.prepare(route, &mut request, path, is_http2)?;
-        let verdict = Verdict::default();
-        let idle = options.timeouts.read.std();
-        let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
-        let limit = options.body_limit;
-        let is_tunnel = upgrade.is_some();
-        let request = request.map(|body| {
-            if is_tunnel {
-                return Body::own("");
-            }
-            let body = Body::stream(body).at_most(limit).silent_at_most(idle);
-            body.reports_to(verdict.clone())
-        });
-        let errand = Errand {
-            worker: &self.worker,
-            service,
-            options,
-            port: target.port,
-            is_http2,
-            affinity: &affinity,
-            wanted,
-            verdict,
-        };
-        let answered = exchange::run(&errand, request).await?;
-        self.attempts = answered.attempts;
-        self.relay(route, answered, upgrade, service, wanted)
-    }
-
-    /// Makes the request one for the replica.
-    fn prepare(
-        &self,
-        route: &Route,
-        request: &mut Request<Incoming>,
-        path: &str,
-        is_http2: bool,
-    ) -> Result<Option<Upgrade>, Refusal> {
-        let options = &route.spec.options;
-        let takes_trailers = headers::takes_trailers(request.headers());
-        let upgrade = Upgrade::take(request, is_http2)?;
-        let fields = request.headers_mut();
-        headers::strip_hop(fields);
-        // The length of what comes is known from the parser; it is written anew.
-        fields.remove(CONTENT_LENGTH);
-        fields.remove(header::TE);
-        if takes_trailers {
-            fields.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-        if options.basic_auth.as_ref().is_some_and(|auth| !auth.forward) {
-            fields.remove(AUTHORIZATION);
-        }
-        let authority = request.uri().authority().map(|authority| authority.to_string());
-        let fields = request.headers_mut();
-        match (&options.host_header, authority) {
-            (HostHeader::Literal(host), _) => headers::set(fields, header::HOST, host),
-            (_, Some(authority)) => headers::set(fields, header::HOST, &authority),
-            _ => {}
-        }
-        let origin = self.origin();
-        headers::forwarded(fields, &origin);
-        let prefix = &route.spec.path;
-        let mut target =
-            request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        if options.strip_path && !prefix.is_empty() {
-            let rest = path.strip_prefix(prefix.as_str()).unwrap_or(path);
-            target = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-            if let Some(query) = request.uri().query() {
-                target = format!("{target}?{query}");
-            }
-            let name = HeaderName::from_static("x-forwarded-prefix");
-            headers::set(request.headers_mut(), name, prefix);
-        }
-        headers::apply(request.headers_mut(), &options.request_headers, &origin);
-        if let Some(upgrade) = &upgrade {
-            upgrade.ask(request.headers_mut());
-        }
-        *request.uri_mut() = target.parse::<Uri>().map_err(|_| Refusal::bad("bad_path"))?;
-        Ok(upgrade)
-    }
-
-    fn sticks<'a>(&'a self, sticky: &'a Sticky, service: &'a Service) -> Sticks<'a> {
-        Sticks { sticky, service, key: &self.shared().config.cookie_key, is_tls: self.is_tls() }
-    }
-
-    fn origin(&self) -> Origin<'_> {
+    pub(super) fn origin(&self) -> Origin<'_> {
         Origin {
             peer: self.peer.client.ip().to_canonical(),
             client: self.client,
@@ -324,59 +207,6 @@ impl Visit {
             port: self.peer.local.port(),
             id: &self.asked.id,
         }
-    }
-
-    /// Makes the replica's answer one for the client.
-    fn relay(
-        &self,
-        route: &Route,
-        answered: Answered,
-        upgrade: Option<Upgrade>,
-        service: &Service,
-        wanted: Option<Ipv4Addr>,
-    ) -> Result<Response<Body>, Refusal> {
-        let Answered { mut response, from, running, sender, .. } = answered;
-        let options = &route.spec.options;
-        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let idle = stream_idle(options, response.headers());
-        headers::strip_hop(response.headers_mut());
-        response.headers_mut().remove(header::ALT_SVC);
-        headers::apply(response.headers_mut(), &options.response_headers, &self.origin());
-        if let Some(seconds) = options.hsts.filter(|_| self.is_tls()) {
-            let name = header::STRICT_TRANSPORT_SECURITY;
-            headers::set(response.headers_mut(), name, &format!("max-age={seconds}"));
-        }
-        if let Some(sticky) = &options.sticky
-            && wanted.is_none_or(|wanted| IpAddr::V4(wanted) != from.ip())
-        {
-            self.sticks(sticky, service).write(from.ip(), response.headers_mut());
-        }
-        *response.version_mut() = Version::HTTP_11;
-        if is_switch {
-            let invalid = || Refusal::new(StatusCode::BAD_GATEWAY, "upstream_invalid");
-            let upgrade = upgrade.ok_or_else(invalid)?;
-            let on_upstream = hyper::upgrade::on(&mut response);
-            upgrade.agree(&mut response);
-            self.peer.pulse.becomes_tunnel();
-            let idle = options.timeouts.stream_idle.std();
-            let beat = self.peer.pulse.begin();
-            tokio::task::spawn_local(async move {
-                if let Err(error) = tunnel::run(upgrade.client, on_upstream, idle).await {
-                    tracing::debug!(%error, "a tunnel broke");
-                }
-                drop((running, beat));
-            });
-            return Ok(response.map(|_| Body::own("")));
-        }
-        let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
-        Ok(response.map(|body| {
-            Body::stream(body).silent_at_most(idle).at_end(move |is_whole, _| {
-                drop(running);
-                if let Some(sender) = sender.filter(|_| is_whole) {
-                    pool.give_back(from, sender, clock.mono());
-                }
-            })
-        }))
     }
 
     fn log(&self, status: StatusCode, is_whole: bool, bytes: u64) {
@@ -432,12 +262,4 @@ pub(super) fn contains(nets: &[IpNet], address: IpAddr) -> bool {
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
-}
-
-/// Longest silence of an answer.
-fn stream_idle(options: &RouteOptions, headers: &HeaderMap) -> std::time::Duration {
-    let kind = text(headers, CONTENT_TYPE.as_str());
-    let is_stream = kind.starts_with("text/event-stream") || kind.starts_with("application/grpc");
-    let timeouts = &options.timeouts;
-    if is_stream { timeouts.stream_idle.std() } else { timeouts.read.std() }
 }

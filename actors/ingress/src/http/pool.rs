@@ -2,7 +2,6 @@
 
 use super::body::Body;
 use super::connection::Local;
-use super::loads;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jaco_ingress_core::Table;
@@ -116,7 +115,8 @@ impl Pool {
 
     /// Closes idle connections to replicas that are in the table no more.
     pub(super) fn keep(&self, table: &Table) {
-        let known = loads::addresses(table);
+        let endpoints = table.services.values().flat_map(|service| &service.endpoints);
+        let known: BTreeSet<IpAddr> = endpoints.map(|endpoint| endpoint.address.into()).collect();
         self.idle.borrow_mut().retain(|to, _| known.contains(&to.ip()));
         self.shared.borrow_mut().retain(|to, _| known.contains(&to.ip()));
         self.known.replace(known);

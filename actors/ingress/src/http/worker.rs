@@ -2,6 +2,7 @@
 
 use super::connection;
 use super::driver::Shared;
+use super::loads::Routes;
 use super::pool::Pool;
 use jaco_ingress_core::{ListenKey, ListenKind};
 use std::cell::Cell;
@@ -31,17 +32,11 @@ pub(super) struct Worker {
     pub(super) pool: Rc<Pool>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) stopping: Stopping,
+    pub(super) routes: Routes,
     random: Cell<u64>,
-    turn: Cell<u64>,
 }
 
 impl Worker {
-    /// Counts up.
-    pub(super) fn turn(&self) -> u64 {
-        self.turn.set(self.turn.get().wrapping_add(1));
-        self.turn.get()
-    }
-
     /// A number nobody need keep secret (xorshift).
     pub(super) fn random(&self) -> u64 {
         let mut x = self.random.get();
@@ -68,7 +63,7 @@ pub(super) fn start(
             let pool = Rc::new(Pool::default());
             let random = Cell::new(seed | 1);
             run(
-                Rc::new(Worker { shared, pool, tls, stopping, random, turn: Cell::default() }),
+                Rc::new(Worker { shared, pool, tls, stopping, routes: Routes::default(), random }),
                 inbox,
             )
             .await;
@@ -92,7 +87,11 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                     open.insert(key, accepting.spawn_local(accept));
                 }
                 Some(Order::Unlisten(key)) => if let Some(task) = open.remove(&key) { task.abort() },
-                Some(Order::Swapped) => worker.pool.keep(&worker.shared.table.load()),
+                Some(Order::Swapped) => {
+                    let table = worker.shared.table.load();
+                    worker.pool.keep(&table);
+                    worker.routes.keep(&table);
+                }
             },
             _ = sweep.tick() => worker.pool.sweep(worker.shared.config.clock.mono()),
             _ = stopping.wait_for(Option::is_some) => break,

@@ -3,7 +3,7 @@
 
 /// Why a client is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub enum Wrong {
     /// It breaks the rules.
     Malformed,
     /// The target is longer than we read.
@@ -34,7 +34,7 @@ enum At {
 
 /// Reads along with one connection.
 #[derive(Debug)]
-pub(super) struct Framing {
+pub struct Framing {
     at: At,
     line: Vec<u8>,
     head: Head,
@@ -51,23 +51,24 @@ struct Head {
 }
 
 impl Framing {
-    pub(super) fn new() -> Framing {
+    /// At the beginning of a connection.
+    pub fn new() -> Framing {
         Framing { at: At::Header, line: Vec::new(), head: Head::default() }
     }
 
     /// Whether the next byte begins a request.
-    pub(super) fn is_between(&self) -> bool {
+    pub fn is_between(&self) -> bool {
         matches!(self.at, At::Header) && self.head.bytes == 0
     }
 
     /// Whether the next byte is one of a header.
-    pub(super) fn is_in_header(&self) -> bool {
+    pub fn is_in_header(&self) -> bool {
         matches!(self.at, At::Header)
     }
 
     /// Follows these bytes. Returns how many of them may be passed on: those up to the last
     /// header that is not complete yet, or up to the fault.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, (usize, Wrong)> {
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, (usize, Wrong)> {
         let (mut good, mut at) = (0, 0);
         while at < bytes.len() {
             at += match &mut self.at {

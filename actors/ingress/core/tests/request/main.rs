@@ -1,0 +1,6 @@
+//! What is decided about single requests, against models that are slower and simpler.
+
+mod choose;
+mod limits;
+mod matching;
+mod support;

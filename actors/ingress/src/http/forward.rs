@@ -1,0 +1,220 @@
+//! A request made one for a replica, and the replica's answer made one for the client.
+
+use super::answer::Refusal;
+use super::body::{Body, Verdict};
+use super::exchange::{self, Answered, Errand};
+use super::headers;
+use super::loads::{Crew, Known};
+use super::pipeline::{Visit, text};
+use super::tunnel;
+use super::upgrade::Upgrade;
+use hyper::body::Incoming;
+use hyper::header::{
+    self, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    SET_COOKIE,
+};
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use jaco_ingress_core::request::{sticky, stripped};
+use jaco_ingress_core::{Route, Table};
+use jaco_kit_core::mix::fnv;
+use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, UpstreamProtocol};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+impl Visit {
+    /// Lets a replica answer.
+    pub(super) async fn forward(
+        &mut self,
+        known: &Known,
+        route: &Route,
+        mut request: Request<Incoming>,
+        path: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let options = &route.spec.options;
+        let no_route = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
+        let target = route.spec.target.as_ref().ok_or_else(no_route)?;
+        let table = self.table.clone();
+        let crew = self.crew(known, route, &table).ok_or_else(Refusal::no_upstream)?;
+        let is_http2 = match target.protocol {
+            UpstreamProtocol::H2c | UpstreamProtocol::Grpc => true,
+            UpstreamProtocol::Http => self.asked.is_grpc,
+            UpstreamProtocol::Https => {
+                return Err(Refusal::new(StatusCode::BAD_GATEWAY, "upstream_protocol"));
+            }
+        };
+        self.asked.is_grpc |= target.protocol == UpstreamProtocol::Grpc;
+        let affinity = self.affinity(&options.lb.policy, request.headers());
+        let wanted = wanted(options, &crew, request.headers());
+        let upgrade = self.prepare(route, &mut request, path, is_http2)?;
+        let verdict = Verdict::default();
+        let idle = options.timeouts.read.std();
+        let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
+        let limit = options.body_limit;
+        let is_tunnel = upgrade.is_some();
+        let request = request.map(|body| {
+            if is_tunnel {
+                return Body::own("");
+            }
+            let body = Body::stream(body).at_most(limit).silent_at_most(idle);
+            body.reports_to(verdict.clone())
+        });
+        let errand = Errand {
+            worker: &self.worker,
+            known,
+            crew: &crew,
+            options,
+            port: target.port,
+            is_http2,
+            affinity,
+            wanted,
+            verdict,
+        };
+        let answered = exchange::run(&errand, request).await?;
+        self.attempts = answered.attempts;
+        self.relay(route, answered, upgrade, &crew, wanted)
+    }
+
+    fn crew(&self, known: &Known, route: &Route, table: &Table) -> Option<Rc<Crew>> {
+        let target = route.spec.target.as_ref()?;
+        let service = table.service(&route.deployment, &target.service)?;
+        let (shared, now) = (self.shared(), self.shared().config.clock.mono());
+        Some(known.crew(service, &shared.loads, &shared.config.cookie_key, now))
+    }
+
+    /// What keeps a client at its replica, as far as the policy asks for it. A client without the
+    /// header is known by its address.
+    fn affinity(&self, policy: &LbPolicy, headers: &HeaderMap) -> u64 {
+        let by_address = || match self.client {
+            IpAddr::V4(address) => fnv(address.octets(), 0),
+            IpAddr::V6(address) => fnv(address.octets(), 0),
+        };
+        match policy {
+            LbPolicy::LeastRequests | LbPolicy::Random | LbPolicy::RoundRobin => 0,
+            LbPolicy::IpHash => by_address(),
+            LbPolicy::HeaderHash(name) => match headers.get(name) {
+                Some(value) => fnv(value.as_bytes().iter().copied(), 0),
+                None => by_address(),
+            },
+        }
+    }
+
+    /// Makes the request one for the replica.
+    fn prepare(
+        &self,
+        route: &Route,
+        request: &mut Request<Incoming>,
+        path: &str,
+        is_http2: bool,
+    ) -> Result<Option<Upgrade>, Refusal> {
+        let options = &route.spec.options;
+        let takes_trailers = headers::takes_trailers(request.headers());
+        let upgrade = Upgrade::take(request, is_http2)?;
+        let fields = request.headers_mut();
+        headers::strip_hop(fields);
+        // The length of what comes is known from the parser; it is written anew.
+        fields.remove(CONTENT_LENGTH);
+        fields.remove(header::TE);
+        if takes_trailers {
+            fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if options.basic_auth.as_ref().is_some_and(|auth| !auth.forward) {
+            fields.remove(AUTHORIZATION);
+        }
+        let authority = request.uri().authority().map(|authority| authority.to_string());
+        let fields = request.headers_mut();
+        match (&options.host_header, authority) {
+            (HostHeader::Literal(host), _) => headers::set(fields, header::HOST, host),
+            (_, Some(authority)) => headers::set(fields, header::HOST, &authority),
+            _ => {}
+        }
+        let origin = self.origin();
+        headers::forwarded(fields, &origin);
+        let prefix = &route.spec.path;
+        let whole = request.uri().path_and_query();
+        let target = if options.strip_path && !prefix.is_empty() {
+            let target = stripped(prefix, path, request.uri().query());
+            let name = HeaderName::from_static("x-forwarded-prefix");
+            headers::set(request.headers_mut(), name, prefix);
+            target.parse::<Uri>().map_err(|_| Refusal::bad("bad_path"))?
+        } else {
+            whole.map_or_else(|| Uri::from_static("/"), |whole| whole.clone().into())
+        };
+        headers::apply(request.headers_mut(), &options.request_headers, &origin);
+        if let Some(upgrade) = &upgrade {
+            upgrade.ask(request.headers_mut());
+        }
+        *request.uri_mut() = target;
+        Ok(upgrade)
+    }
+
+    /// Makes the replica's answer one for the client.
+    fn relay(
+        &self,
+        route: &Route,
+        answered: Answered,
+        upgrade: Option<Upgrade>,
+        crew: &Crew,
+        wanted: Option<usize>,
+    ) -> Result<Response<Body>, Refusal> {
+        let Answered { mut response, at, from, running, sender, .. } = answered;
+        let options = &route.spec.options;
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let idle = stream_idle(options, response.headers());
+        headers::strip_hop(response.headers_mut());
+        response.headers_mut().remove(header::ALT_SVC);
+        headers::apply(response.headers_mut(), &options.response_headers, &self.origin());
+        if let Some(seconds) = options.hsts.filter(|_| self.is_tls()) {
+            let name = header::STRICT_TRANSPORT_SECURITY;
+            headers::set(response.headers_mut(), name, &format!("max-age={seconds}"));
+        }
+        if let Some(own) = &options.sticky
+            && wanted != Some(at)
+            && let Some(mark) = crew.marks.get(at)
+            && let Ok(cookie) = HeaderValue::from_str(&sticky::cookie(own, mark, self.is_tls()))
+        {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        *response.version_mut() = Version::HTTP_11;
+        if is_switch {
+            let invalid = || Refusal::new(StatusCode::BAD_GATEWAY, "upstream_invalid");
+            let upgrade = upgrade.ok_or_else(invalid)?;
+            let on_upstream = hyper::upgrade::on(&mut response);
+            upgrade.agree(&mut response);
+            self.peer.pulse.becomes_tunnel();
+            let idle = options.timeouts.stream_idle.std();
+            let beat = self.peer.pulse.begin();
+            tokio::task::spawn_local(async move {
+                if let Err(error) = tunnel::run(upgrade.client, on_upstream, idle).await {
+                    tracing::debug!(%error, "a tunnel broke");
+                }
+                drop((running, beat));
+            });
+            return Ok(response.map(|_| Body::own("")));
+        }
+        let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
+        Ok(response.map(|body| {
+            Body::stream(body).silent_at_most(idle).at_end(move |is_whole, _| {
+                drop(running);
+                if let Some(sender) = sender.filter(|_| is_whole) {
+                    pool.give_back(from, sender, clock.mono());
+                }
+            })
+        }))
+    }
+}
+
+/// The replica that the client's cookie names.
+fn wanted(options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Option<usize> {
+    let sticky = options.sticky.as_ref()?;
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let value = sticky::value_of(sticky, cookies)?;
+    crew.marks.iter().position(|mark| mark == value)
+}
+
+/// Longest silence of an answer.
+fn stream_idle(options: &RouteOptions, headers: &HeaderMap) -> std::time::Duration {
+    let kind = text(headers, CONTENT_TYPE.as_str());
+    let is_stream = kind.starts_with("text/event-stream") || kind.starts_with("application/grpc");
+    let timeouts = &options.timeouts;
+    if is_stream { timeouts.stream_idle.std() } else { timeouts.read.std() }
+}
