@@ -78,6 +78,7 @@ impl State {
         add_all(&mut sum, self.blocks.values());
         add_all(&mut sum, self.quarantine.values());
         add_all(&mut sum, self.acme_accounts.values());
+        add_all(&mut sum, self.acme_standings.values());
         add_all(&mut sum, self.acme_orders.values());
         add_all(&mut sum, self.challenge_tokens.values());
         add_all(&mut sum, self.certificates.values());

@@ -6,9 +6,9 @@ use crate::space::Space;
 use imbl::{OrdMap, OrdSet};
 use ipnet::Ipv4Net;
 use jaco_model::entity::{
-    AcmeAccount, AcmeOrder, AuditEvent, Block, Certificate, ChallengeToken, ClusterMeta,
-    Deployment, Instance, JoinToken, Node, Quarantine, Replica, RevisionRecord, Rollout, Scope,
-    ScopeRecord, Tombstone, Volume,
+    AcmeAccount, AcmeOrder, AcmeStanding, AuditEvent, Block, Certificate, ChallengeToken,
+    ClusterMeta, Deployment, Instance, JoinToken, Node, Quarantine, Replica, RevisionRecord,
+    Rollout, Scope, ScopeRecord, Tombstone, Volume,
 };
 use jaco_model::spec::{DeploymentSpec, ServiceMode, ServiceSpec};
 use jaco_model::{
@@ -58,6 +58,8 @@ pub struct State {
     pub quarantine: OrdMap<Ipv4Net, Arc<Quarantine>>,
     /// Accounts at certificate authorities, by directory and contact.
     pub acme_accounts: OrdMap<(String, String), Arc<AcmeAccount>>,
+    /// What is remembered of authorities beside that, by directory and contact.
+    pub acme_standings: OrdMap<(String, String), Arc<AcmeStanding>>,
     /// The live order of each domain.
     pub acme_orders: OrdMap<String, Arc<AcmeOrder>>,
     /// What is answered to the checks of authorities, by domain and token.

@@ -5,17 +5,21 @@
 
 mod acme;
 mod address;
+mod certificate;
 mod instance;
 mod node;
 mod revision;
 mod rollout;
 
 pub use acme::{
-    AcmeAccount, AcmeOrder, CaKind, Certificate, CertificateFailure, ChallengeToken,
-    IssuedCertificate, OrderState,
+    AccountFailure, AcmeAccount, AcmeOrder, AcmeStanding, CaKind, ChallengeRecord, ChallengeToken,
+    ClockSuspicion, OrderState,
 };
 pub use address::{
     Block, DEFAULT_NETWORK, IMPLICIT_KEY, Ipam, MeshFacts, MeshKind, Quarantine, Scope, ScopeRecord,
+};
+pub use certificate::{
+    Certificate, CertificateFailure, IssuedCertificate, RenewalAdvice, RenewalWindow,
 };
 pub use instance::{
     Desired, ImagePin, Instance, InstanceState, InstanceStatus, Replica, Slot, Transition,

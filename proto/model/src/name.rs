@@ -45,6 +45,32 @@ pub fn is_under_wildcard(name: &str, wildcard: &str) -> bool {
     parent.is_some_and(|parent| wildcard.strip_prefix("*.") == Some(parent))
 }
 
+/// Where the record of a domain's DNS-01 challenge stands (RFC 8555 §8.4). A wildcard shares it with
+/// the domain above it.
+pub fn challenge_name(domain: &str) -> String {
+    format!("_acme-challenge.{}", domain.strip_prefix("*.").unwrap_or(domain))
+}
+
+/// Labels below a country's that are no registrant's.
+const SECOND_LEVELS: [&str; 19] = [
+    "ac", "co", "com", "edu", "gob", "gov", "gv", "ltd", "me", "mil", "ne", "net", "nhs", "nom",
+    "or", "org", "plc", "sch", "school",
+];
+
+/// The domain that somebody registered, as far as its name tells: limits of authorities are by
+/// that. Without the list of public suffixes it may be too short, never too long by more than a
+/// registrant whose own name is one of the usual second levels.
+pub fn registered_domain(domain: &str) -> &str {
+    let dots: Vec<usize> = domain.match_indices('.').map(|(at, _)| at).collect();
+    let from = |nth: usize| dots.len().checked_sub(nth).and_then(|at| dots.get(at));
+    let tail = |nth: usize| from(nth).map_or(domain, |at| domain.get(at + 1..).unwrap_or(domain));
+    let two = tail(2);
+    let is_shared = two
+        .split_once('.')
+        .is_some_and(|(second, country)| country.len() == 2 && SECOND_LEVELS.contains(&second));
+    if is_shared { tail(3) } else { two }
+}
+
 /// Names no deployment may have.
 pub const RESERVED_DEPLOYMENTS: [&str; 4] = ["jaco", "internal", "tasks", "localhost"];
 
@@ -94,5 +120,21 @@ mod tests {
         ] {
             assert_eq!(normalise_deployment_name(text).as_ref().map(DeploymentName::as_str), name);
         }
+    }
+
+    #[test]
+    fn domains_end_at_what_somebody_registered() {
+        for (domain, registered) in [
+            ("example.com", "example.com"),
+            ("a.b.example.com", "example.com"),
+            ("*.example.com", "example.com"),
+            ("shop.example.co.uk", "example.co.uk"),
+            ("example.co.uk", "example.co.uk"),
+            ("www.bmw.de", "bmw.de"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(registered_domain(domain), registered);
+        }
+        assert_eq!(challenge_name("*.example.com"), challenge_name("example.com"));
     }
 }

@@ -18,7 +18,7 @@ use jaco_wiring::encode_state;
 use std::sync::Arc;
 
 /// Sections that the oldest format did not have.
-const NEW_SECTIONS: [&str; 9] = [
+const NEW_SECTIONS: [&str; 10] = [
     "tombstones",
     "join_tokens",
     "scopes",
@@ -28,6 +28,7 @@ const NEW_SECTIONS: [&str; 9] = [
     "acme_orders",
     "challenge_tokens",
     "certificates",
+    "acme_standings",
 ];
 
 /// All hosts, none in a cluster.

@@ -23,6 +23,7 @@ impl Table {
             tokens: state
                 .challenge_tokens
                 .iter()
+                .filter(|(_, token)| token.record.is_none())
                 .map(|(key, token)| (key.clone(), token.key_authorisation.clone()))
                 .collect(),
             services: BTreeMap::new(),

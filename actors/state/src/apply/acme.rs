@@ -1,61 +1,50 @@
 //! Steps of automatic certificates. Each names the order it is about, so that what comes late or
 //! twice changes nothing; a leader that was deposed is told by its term.
 
+mod account;
+mod end;
+
 use super::Tx;
-use crate::query::{is_acme_due, wants_certificate};
+use crate::query::{order_allowed_at, wants_certificate};
 use jaco_model::command::{AcmeChange, AcmeStep, Reply};
 use jaco_model::entity::{
-    AcmeAccount, AcmeOrder, CaKind, Certificate, CertificateFailure, ChallengeToken,
-    IssuedCertificate, OrderState,
+    AcmeOrder, Certificate, ChallengeRecord, ChallengeToken, IssuedCertificate, OrderState,
+    RenewalAdvice,
 };
 use jaco_model::event::Event;
-use jaco_model::{ErrorCode, Fault, Millis, WallMs};
+use jaco_model::spec::Challenge;
+use jaco_model::{ErrorCode, Fault, Millis};
 
-/// How long a token is answered after its order has ended: authorities look more than once.
-const TOKEN_KEPT: Millis = Millis::secs(600);
 /// How long a certificate is kept that no route asks for.
 pub(crate) const UNUSED_KEPT: Millis = Millis::secs(7 * 86_400);
 
 pub(super) fn step(tx: &mut Tx<'_>, step: &AcmeStep) -> Result<Reply, Fault> {
     let term = step.term;
     match &step.change {
-        AcmeChange::Account { directory, contact, url, credentials } => {
-            let key = (directory.clone(), contact.clone());
-            if tx.state.acme_accounts.contains_key(&key) {
-                return Err(stale(format!("there is an account at {directory} already")));
+        AcmeChange::Account { .. }
+        | AcmeChange::AccountFailed { .. }
+        | AcmeChange::AccountLost { .. }
+        | AcmeChange::Clock { .. }
+        | AcmeChange::Hold { .. } => account::step(tx, term, &step.change)?,
+        AcmeChange::Sweep => end::sweep(tx),
+        AcmeChange::Begin { domain, .. } => begin(tx, term, domain, &step.change)?,
+        AcmeChange::Advice { domain, advice } => advise(tx, term, domain, advice)?,
+        AcmeChange::RecordRemoved { domain, token } => {
+            let key = (domain.clone(), token.clone());
+            let known = tx.state.challenge_tokens.get(&key);
+            if known.is_none_or(|known| known.record.is_none() || known.expires_at.is_none()) {
+                return Err(stale(format!("{domain} has no such record that ended")));
             }
-            tx.state.put(AcmeAccount {
-                directory: directory.clone(),
-                contact: contact.clone(),
-                url: url.clone(),
-                credentials: credentials.clone(),
-                held_until: None,
-                term,
-            });
-        }
-        AcmeChange::AccountLost { directory, contact, url } => {
-            let key = (directory.clone(), contact.clone());
-            let account = account(tx, &key, term)?;
-            if account.url != *url {
-                return Err(stale(format!("the account at {directory} is another one now")));
-            }
-            tx.state.take::<AcmeAccount>(&key);
-        }
-        AcmeChange::Hold { directory, contact, until } => {
-            let account = account(tx, &(directory.clone(), contact.clone()), term)?;
-            let held_until = Some(account.held_until.map_or(*until, |held| held.max(*until)));
-            tx.state.put(AcmeAccount { held_until, term, ..account });
-        }
-        AcmeChange::Sweep => sweep(tx),
-        AcmeChange::Begin { domain, directory, contact, kind } => {
-            let account = (directory.clone(), contact.clone());
-            begin(tx, term, domain, account, *kind)?;
+            tx.state.take::<ChallengeToken>(&key);
+            changed(tx, domain);
         }
         AcmeChange::Failed { domain, order, class, detail, retry_at } => {
             let old = current(tx, domain, order.as_deref(), term)?;
-            fail(tx, &old, class, detail, *retry_at);
+            end::fail(tx, &old, class, detail, *retry_at);
         }
-        AcmeChange::Ordered { .. }
+        AcmeChange::Preflighted { .. }
+        | AcmeChange::NotReplacing { .. }
+        | AcmeChange::Ordered { .. }
         | AcmeChange::Challenge { .. }
         | AcmeChange::Validating { .. }
         | AcmeChange::Finalizing { .. }
@@ -70,16 +59,6 @@ fn stale(message: String) -> Fault {
 
 fn changed(tx: &mut Tx<'_>, domain: &str) {
     tx.events.push(Event::CertificateChanged { domain: domain.to_owned() });
-}
-
-/// The account, unless a later leader has written it.
-fn account(tx: &Tx<'_>, key: &(String, String), term: u64) -> Result<AcmeAccount, Fault> {
-    let account = tx.state.acme_accounts.get(key);
-    let account = account.ok_or_else(|| stale(format!("there is no account at {}", key.0)))?;
-    if account.term > term {
-        return Err(stale(format!("a later leader has written about the account at {}", key.0)));
-    }
-    Ok(account.as_ref().clone())
 }
 
 /// The domain's order, when it is the one that is meant and no later leader has it.
@@ -100,13 +79,13 @@ fn record(tx: &Tx<'_>, domain: &str) -> Certificate {
     known.unwrap_or_else(|| Certificate { domain: domain.to_owned(), ..Certificate::default() })
 }
 
-fn begin(
-    tx: &mut Tx<'_>,
-    term: u64,
-    domain: &str,
-    (directory, contact): (String, String),
-    kind: CaKind,
-) -> Result<(), Fault> {
+fn begin(tx: &mut Tx<'_>, term: u64, domain: &str, change: &AcmeChange) -> Result<(), Fault> {
+    let AcmeChange::Begin {
+        directory, contact, kind, challenge, replaces, preflight, counted, ..
+    } = change
+    else {
+        return Ok(());
+    };
     let certificate = record(tx, domain);
     if tx.state.acme_orders.contains_key(domain) {
         return Err(stale(format!("{domain} has an order already")));
@@ -117,14 +96,25 @@ fn begin(
     if !wants_certificate(tx.state, domain) {
         return Err(stale(format!("no route asks for a certificate of {domain}")));
     }
+    if *counted {
+        let account = (directory.clone(), contact.clone());
+        let from = order_allowed_at(tx.state, &account, domain, *kind, tx.now);
+        if from > tx.now {
+            return Err(stale(format!("the limits of {directory} are used up for {domain}")));
+        }
+        account::count(tx, term, account);
+    }
     let attempt = certificate.failure.as_ref().map_or(1, |failure| failure.attempts + 1);
     tx.state.put(Certificate { term, unused_since: None, ..certificate });
     tx.state.put(AcmeOrder {
         domain: domain.to_owned(),
-        directory,
-        contact,
-        kind,
-        state: OrderState::Ordering,
+        directory: directory.clone(),
+        contact: contact.clone(),
+        kind: *kind,
+        challenge: challenge.clone(),
+        replaces: replaces.clone(),
+        counted: *counted,
+        state: if *preflight { OrderState::Preflight } else { OrderState::Ordering },
         url: None,
         challenge_url: None,
         token: None,
@@ -136,19 +126,51 @@ fn begin(
     Ok(())
 }
 
+/// Advice about a certificate that is not the current one any more is of no use.
+fn advise(tx: &mut Tx<'_>, term: u64, domain: &str, advice: &RenewalAdvice) -> Result<(), Fault> {
+    let certificate = record(tx, domain);
+    if certificate.term > term {
+        return Err(stale(format!("a later leader has written about {domain}")));
+    }
+    if certificate.issued.as_ref().is_none_or(|issued| issued.issued_at != advice.of) {
+        return Err(stale(format!("the certificate of {domain} is another one now")));
+    }
+    tx.state.put(Certificate { ari: Some(advice.clone()), term, ..certificate });
+    changed(tx, domain);
+    Ok(())
+}
+
 fn advance(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<(), Fault> {
     match change {
+        AcmeChange::Preflighted { domain } => {
+            let old = current(tx, domain, None, term)?;
+            expect(&old, old.state == OrderState::Preflight)?;
+            put(tx, AcmeOrder { state: OrderState::Ordering, term, ..old });
+        }
+        AcmeChange::NotReplacing { domain } => {
+            let old = current(tx, domain, None, term)?;
+            if old.replaces.is_none() {
+                return Err(stale(format!("the order of {domain} replaces nothing")));
+            }
+            // What does not replace a certificate counts.
+            if !old.counted {
+                account::count(tx, term, (old.directory.clone(), old.contact.clone()));
+            }
+            put(tx, AcmeOrder { replaces: None, counted: true, term, ..old });
+        }
         AcmeChange::Ordered { domain, url } => {
             let old = current(tx, domain, None, term)?;
+            expect(&old, old.state == OrderState::Ordering)?;
             put(tx, AcmeOrder { url: Some(url.clone()), term, ..old });
         }
-        AcmeChange::Challenge { domain, order, url, token, key_authorisation } => {
+        AcmeChange::Challenge { domain, order, url, token, key_authorisation, record } => {
             let old = current(tx, domain, Some(order), term)?;
             expect(&old, old.state == OrderState::Ordering)?;
             tx.state.put(ChallengeToken {
                 domain: domain.clone(),
                 token: token.clone(),
                 key_authorisation: key_authorisation.clone(),
+                record: published(&old, record.as_deref())?,
                 index: tx.index,
                 expires_at: None,
             });
@@ -183,7 +205,7 @@ fn advance(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<(), Fault>
                 environment: old.kind,
                 directory: old.directory.clone(),
             };
-            succeed(tx, &old, issued);
+            end::succeed(tx, &old, issued);
         }
         _ => {}
     }
@@ -200,95 +222,19 @@ fn expect(order: &AcmeOrder, holds: bool) -> Result<(), Fault> {
     }
 }
 
+/// The record of an order by DNS-01; one by HTTP-01 has none.
+fn published(order: &AcmeOrder, value: Option<&str>) -> Result<Option<ChallengeRecord>, Fault> {
+    match (&order.challenge, value) {
+        (Challenge::Http, None) => Ok(None),
+        (Challenge::Dns(provider), Some(value)) => {
+            Ok(Some(ChallengeRecord { provider: provider.clone(), value: value.to_owned() }))
+        }
+        _ => Err(stale(format!("the order of {} is by another challenge", order.domain))),
+    }
+}
+
 fn put(tx: &mut Tx<'_>, order: AcmeOrder) {
     let domain = order.domain.clone();
     tx.state.put(order);
     changed(tx, &domain);
-}
-
-/// Ends an order; its token lives on for a while.
-fn end(tx: &mut Tx<'_>, order: &AcmeOrder) {
-    tx.state.take::<AcmeOrder>(&order.domain);
-    if let Some(token) = &order.token {
-        let key = (order.domain.clone(), token.clone());
-        if let Some(kept) = tx.state.challenge_tokens.get(&key).cloned() {
-            let expires_at = Some(WallMs(tx.now.0.saturating_add(TOKEN_KEPT.0)));
-            tx.state.put(ChallengeToken { expires_at, ..kept.as_ref().clone() });
-        }
-    }
-    changed(tx, &order.domain);
-}
-
-fn succeed(tx: &mut Tx<'_>, order: &AcmeOrder, issued: IssuedCertificate) {
-    let mut certificate = record(tx, &order.domain);
-    let is_renewal = certificate.issued.is_some();
-    let mut facts = vec![
-        ("domain", order.domain.clone()),
-        ("env", order.kind.as_str().to_owned()),
-        ("not_after", issued.not_after.to_string()),
-    ];
-    certificate.failure = None;
-    certificate.term = certificate.term.max(order.term);
-    if order.kind == CaKind::Staging {
-        certificate.staged_at = Some(tx.now);
-    } else {
-        certificate.issued = Some(issued);
-        certificate.staged_at = None;
-    }
-    tx.state.put(certificate);
-    end(tx, order);
-    facts.push(("attempt", order.attempt.to_string()));
-    tx.audit(if is_renewal { "certificate_renewed" } else { "certificate_issued" }, &facts);
-}
-
-fn fail(tx: &mut Tx<'_>, order: &AcmeOrder, class: &str, detail: &str, retry_at: WallMs) {
-    let mut certificate = record(tx, &order.domain);
-    let since = certificate.failure.as_ref().map_or(tx.now, |failure| failure.since);
-    let stage = order.state.as_str().to_owned();
-    certificate.failure = Some(CertificateFailure {
-        stage: stage.clone(),
-        class: class.to_owned(),
-        detail: detail.to_owned(),
-        attempts: order.attempt,
-        since,
-        retry_at,
-    });
-    certificate.term = certificate.term.max(order.term);
-    tx.state.put(certificate);
-    end(tx, order);
-    let facts = [
-        ("domain", order.domain.clone()),
-        ("env", order.kind.as_str().to_owned()),
-        ("stage_failed_at", stage),
-        ("failure_class", class.to_owned()),
-        ("retry_after", retry_at.to_string()),
-        ("detail", detail.to_owned()),
-    ];
-    tx.audit("certificate_failed", &facts);
-}
-
-fn sweep(tx: &mut Tx<'_>) {
-    let now = tx.now;
-    if !is_acme_due(tx.state, now) {
-        return;
-    }
-    let is_over =
-        |token: &&std::sync::Arc<ChallengeToken>| token.expires_at.is_some_and(|end| end <= now);
-    let ended: Vec<_> = tx.state.challenge_tokens.values().filter(is_over).cloned().collect();
-    for token in ended {
-        tx.state.take::<ChallengeToken>(&(token.domain.clone(), token.token.clone()));
-        changed(tx, &token.domain);
-    }
-    let all: Vec<_> = tx.state.certificates.values().cloned().collect();
-    for certificate in all {
-        let domain = &certificate.domain;
-        let is_wanted = wants_certificate(tx.state, domain);
-        let unused_since = (!is_wanted).then(|| certificate.unused_since.unwrap_or(now));
-        if unused_since.is_some_and(|since| now.0.saturating_sub(since.0) >= UNUSED_KEPT.0) {
-            tx.state.take::<Certificate>(domain);
-            changed(tx, domain);
-        } else if unused_since != certificate.unused_since {
-            tx.state.put(Certificate { unused_since, ..certificate.as_ref().clone() });
-        }
-    }
 }

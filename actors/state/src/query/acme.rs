@@ -1,10 +1,14 @@
 //! Which domains want an automatic certificate, and what there is to show about each.
 
-use super::routed_specs;
+use super::{RouteOf, owner_of, routed_specs};
 use crate::State;
-use jaco_model::WallMs;
+use jaco_model::entity::{CertificateFailure, ChallengeToken};
 use jaco_model::spec::{Challenge, TlsMode};
+use jaco_model::{Millis, WallMs};
 use std::collections::BTreeMap;
+
+/// How long it is tried to remove a record.
+const RECORD_KEPT: Millis = Millis::secs(86_400);
 
 /// One line about an automatic certificate; no key is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +21,8 @@ pub struct CertificateRow {
     pub not_after: Option<WallMs>,
     /// When it came.
     pub issued_at: Option<WallMs>,
-    /// `issued`, `wanted`, `backoff`, or the state of its order.
+    /// `issued`, `wanted`, `backoff`, `preflight_failed`, `rate_limited`, `failed` when an operator
+    /// is needed, or the state of its order.
     pub state: &'static str,
     /// Why the last order failed.
     pub last_error: Option<String>,
@@ -25,20 +30,31 @@ pub struct CertificateRow {
     pub next_attempt: Option<WallMs>,
 }
 
-/// Domains with a route that asks for a certificate by HTTP-01, with the contact of their owner;
-/// empty without one.
-pub fn acme_domains(state: &State) -> BTreeMap<String, String> {
-    let mut domains = BTreeMap::new();
+/// How a domain wants its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeWish {
+    /// Mail address that its owner names; empty when it names none.
+    pub contact: String,
+    /// How the authority shall check the domain.
+    pub challenge: Challenge,
+}
+
+/// Domains with a route that asks for an automatic certificate, as their owner wants it.
+pub fn acme_domains(state: &State) -> BTreeMap<String, AcmeWish> {
+    let mut routes: BTreeMap<&str, Vec<RouteOf<'_>>> = BTreeMap::new();
     for spec in routed_specs(state) {
-        let contact = spec.acme_email.clone().unwrap_or_default();
-        for route in &spec.routes {
-            let by_http = route.tls == TlsMode::Auto && route.challenge == Challenge::Http;
-            if by_http && !route.domain.starts_with('*') {
-                domains.entry(route.domain.clone()).or_insert_with(|| contact.clone());
-            }
+        for route in spec.routes.iter().filter(|route| route.tls == TlsMode::Auto) {
+            routes.entry(&route.domain).or_default().push((spec, route));
         }
     }
-    domains
+    let wish = |(domain, routes): (&str, Vec<RouteOf<'_>>)| {
+        let (spec, route) = owner_of(&routes)?;
+        let is_possible = route.challenge != Challenge::Http || !domain.starts_with('*');
+        let contact = spec.acme_email.clone().unwrap_or_default();
+        let wish = AcmeWish { contact, challenge: route.challenge.clone() };
+        is_possible.then(|| (domain.to_owned(), wish))
+    };
+    routes.into_iter().filter_map(wish).collect()
 }
 
 /// Whether a route asks for an automatic certificate of a domain.
@@ -46,12 +62,16 @@ pub(crate) fn wants_certificate(state: &State, domain: &str) -> bool {
     acme_domains(state).contains_key(domain)
 }
 
+/// Whether a token goes by its age. A record must be removed where it was published before; what
+/// cannot be removed there is forgotten after a day.
+pub(crate) fn is_token_over(token: &ChallengeToken, now: WallMs) -> bool {
+    let kept = if token.record.is_some() { RECORD_KEPT.0 } else { 0 };
+    token.expires_at.is_some_and(|end| end.0.saturating_add(kept) <= now.0)
+}
+
 /// Whether a sweep would change something.
 pub fn is_acme_due(state: &State, now: WallMs) -> bool {
-    let ended = |token: &std::sync::Arc<jaco_model::entity::ChallengeToken>| {
-        token.expires_at.is_some_and(|end| end <= now)
-    };
-    if state.challenge_tokens.values().any(ended) {
+    if state.challenge_tokens.values().any(|token| is_token_over(token, now)) {
         return true;
     }
     let domains = acme_domains(state);
@@ -67,22 +87,32 @@ pub fn is_acme_due(state: &State, now: WallMs) -> bool {
 
 /// What is known of every automatic certificate, wanted or there, by domain.
 pub fn certificates(state: &State) -> Vec<CertificateRow> {
-    let mut domains: Vec<String> = acme_domains(state).into_keys().collect();
-    domains.extend(state.certificates.keys().cloned());
+    let wishes = acme_domains(state);
+    let mut domains: Vec<&String> = wishes.keys().chain(state.certificates.keys()).collect();
     domains.sort();
     domains.dedup();
-    domains.into_iter().map(|domain| row(state, domain)).collect()
+    domains.into_iter().map(|domain| row(state, domain, wishes.get(domain))).collect()
 }
 
-fn row(state: &State, domain: String) -> CertificateRow {
-    let known = state.certificates.get(&domain);
-    let order = state.acme_orders.get(&domain);
+fn row(state: &State, domain: &str, wish: Option<&AcmeWish>) -> CertificateRow {
+    let known = state.certificates.get(domain);
+    let order = state.acme_orders.get(domain);
     let issued = known.and_then(|known| known.issued.as_ref());
     let failure = known.and_then(|known| known.failure.as_ref());
+    let without_account = || {
+        let standings = state.acme_standings.values();
+        let ours = |contact: &str| {
+            wish.is_some_and(|wish| wish.contact.is_empty() || wish.contact == contact)
+        };
+        let failed = standings.filter(|standing| ours(&standing.contact));
+        failed.filter_map(|standing| standing.failure.as_ref()).next()
+    };
+    let account = if order.is_some() || failure.is_some() { None } else { without_account() };
     let shown = match (order, issued, failure) {
         (Some(order), ..) => order.state.as_str(),
-        (None, _, Some(_)) => "backoff",
+        (None, _, Some(failure)) => state_of(failure),
         (None, Some(_), None) => "issued",
+        (None, None, None) if account.is_some() => "backoff",
         (None, None, None) => "wanted",
     };
     CertificateRow {
@@ -92,8 +122,23 @@ fn row(state: &State, domain: String) -> CertificateRow {
         not_after: issued.map(|issued| issued.not_after),
         issued_at: issued.map(|issued| issued.issued_at),
         state: shown,
-        last_error: failure.map(|failure| failure.detail.clone()),
-        next_attempt: failure.filter(|_| order.is_none()).map(|failure| failure.retry_at),
-        domain,
+        last_error: failure
+            .map(|failure| failure.detail.clone())
+            .or_else(|| account.map(|account| account.detail.clone())),
+        next_attempt: failure
+            .filter(|_| order.is_none())
+            .map(|failure| failure.retry_at)
+            .or_else(|| account.map(|account| account.retry_at)),
+        domain: domain.to_owned(),
+    }
+}
+
+/// The state of a domain whose last order failed.
+fn state_of(failure: &CertificateFailure) -> &'static str {
+    match failure.class.as_str() {
+        "preflight" => "preflight_failed",
+        "rate_limited" => "rate_limited",
+        "operator" => "failed",
+        _ => "backoff",
     }
 }

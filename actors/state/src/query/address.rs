@@ -47,6 +47,7 @@ impl State {
         self.deployments.ptr_eq(&other.deployments)
             && self.revisions.ptr_eq(&other.revisions)
             && self.acme_accounts.ptr_eq(&other.acme_accounts)
+            && self.acme_standings.ptr_eq(&other.acme_standings)
             && self.acme_orders.ptr_eq(&other.acme_orders)
             && self.challenge_tokens.ptr_eq(&other.challenge_tokens)
             && self.certificates.ptr_eq(&other.certificates)

@@ -2,6 +2,7 @@
 
 mod acme;
 mod address;
+mod budget;
 mod converged;
 mod dependency;
 mod eligible;
@@ -9,9 +10,11 @@ mod instances;
 mod route;
 mod status;
 
-pub(crate) use acme::wants_certificate;
-pub use acme::{CertificateRow, acme_domains, certificates, is_acme_due};
+pub use acme::{AcmeWish, CertificateRow, acme_domains, certificates, is_acme_due};
+pub(crate) use acme::{is_token_over, wants_certificate};
 pub(crate) use address::IDLE_KEPT;
+pub use budget::{AcmeBudget, acme_budget, order_allowed_at};
+pub(crate) use budget::{CERTIFICATES_WINDOW, ORDERS_WINDOW};
 pub use converged::is_converged;
 pub use dependency::dependency_met;
 pub use eligible::{eligible_nodes, wanted_count};

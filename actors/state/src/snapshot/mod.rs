@@ -9,6 +9,7 @@ mod v1;
 mod v2;
 mod v3;
 mod v4;
+mod v5;
 
 use crate::State;
 
@@ -27,7 +28,7 @@ pub struct Section {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Written by a newer program, or not by this one at all.
-    #[error("snapshot format {0} is unknown; this version reads 1 to 4")]
+    #[error("snapshot format {0} is unknown; this version reads 1 to 5")]
     UnknownVersion(u32),
     /// A section is absent or stands in another place.
     #[error("snapshot has no section {0}")]
@@ -61,7 +62,7 @@ pub enum SnapshotError {
 impl State {
     /// The whole state in the newest format. Equal states give equal bytes.
     pub fn to_sections(&self) -> Vec<Section> {
-        v4::write(self)
+        v5::write(self)
     }
 
     /// The state that [`State::to_sections`] of this or an earlier version wrote.
@@ -71,6 +72,7 @@ impl State {
             v2::FORMAT => v2::read(sections),
             v3::FORMAT => v3::read(sections),
             v4::FORMAT => v4::read(sections),
+            v5::FORMAT => v5::read(sections),
             other => Err(SnapshotError::UnknownVersion(other)),
         }
     }

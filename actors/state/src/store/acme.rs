@@ -3,7 +3,7 @@
 use super::Entity;
 use crate::State;
 use imbl::OrdMap;
-use jaco_model::entity::{AcmeAccount, AcmeOrder, Certificate, ChallengeToken};
+use jaco_model::entity::{AcmeAccount, AcmeOrder, AcmeStanding, Certificate, ChallengeToken};
 use std::sync::Arc;
 
 impl Entity for AcmeAccount {
@@ -51,5 +51,17 @@ impl Entity for Certificate {
     }
     fn map(state: &mut State) -> &mut OrdMap<String, Arc<Certificate>> {
         &mut state.certificates
+    }
+}
+
+impl Entity for AcmeStanding {
+    const TAG: u8 = 34;
+    type Key = (String, String);
+
+    fn key(&self) -> (String, String) {
+        (self.directory.clone(), self.contact.clone())
+    }
+    fn map(state: &mut State) -> &mut OrdMap<(String, String), Arc<AcmeStanding>> {
+        &mut state.acme_standings
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn command(bench: &Bench, line: &Line<'_>) -> Command {
         "restart" => {
             Command::Restart { target: target(line.word(1)), in_place: line.has("in-place") }
         }
-        "acme" => crate::acme::command(line),
+        "acme" => crate::acme::command(&bench.state, line),
         "step" => Command::Schedule { based_on: 0, steps: vec![step(line)] },
         "report" => report(bench, line),
         "volume" => volume(line),

@@ -1,8 +1,8 @@
 //! What the leader writes about automatic certificates: one step each, before the next request.
 
 use crate::WallMs;
-use crate::entity::CaKind;
-use crate::spec::SecretText;
+use crate::entity::{CaKind, ClockSuspicion, RenewalAdvice};
+use crate::spec::{Challenge, SecretText};
 use serde::{Deserialize, Serialize};
 
 /// One step, by the leader of a term. A step of an earlier term than the last one about the same
@@ -29,6 +29,26 @@ pub enum AcmeChange {
         url: String,
         /// What the client needs to sign in its name.
         credentials: SecretText,
+    },
+    /// An account could not be made.
+    AccountFailed {
+        /// Directory of the authority.
+        directory: String,
+        /// Mail address or empty.
+        contact: String,
+        /// What the authority says.
+        detail: String,
+        /// When the next try is.
+        retry_at: WallMs,
+    },
+    /// The authority's clock and ours differ too much, or do no more.
+    Clock {
+        /// Directory of the authority.
+        directory: String,
+        /// Mail address or empty.
+        contact: String,
+        /// What the clocks said.
+        suspicion: Option<ClockSuspicion>,
     },
     /// The authority does not know an account any more.
     AccountLost {
@@ -58,6 +78,28 @@ pub enum AcmeChange {
         contact: String,
         /// Which kind of authority.
         kind: CaKind,
+        /// How the authority checks the domain.
+        #[serde(default)]
+        challenge: Challenge,
+        /// Id of the certificate that it replaces.
+        #[serde(default)]
+        replaces: Option<String>,
+        /// Whether it is looked first if the domain can be validated at all.
+        #[serde(default)]
+        preflight: bool,
+        /// Whether it counts against the authority's limits; refused when they are used up.
+        #[serde(default)]
+        counted: bool,
+    },
+    /// The domain can be validated, as far as can be told before.
+    Preflighted {
+        /// For which name.
+        domain: String,
+    },
+    /// The authority wants the order without the certificate that it would replace.
+    NotReplacing {
+        /// For which name.
+        domain: String,
     },
     /// The order exists.
     Ordered {
@@ -78,6 +120,9 @@ pub enum AcmeChange {
         token: String,
         /// What to answer.
         key_authorisation: String,
+        /// What to publish instead, for an order by DNS-01.
+        #[serde(default)]
+        record: Option<String>,
     },
     /// The authority was told to look, or needs not.
     Validating {
@@ -120,6 +165,20 @@ pub enum AcmeChange {
         detail: String,
         /// When the next try is.
         retry_at: WallMs,
+    },
+    /// The authority's advice about the renewal of a certificate.
+    Advice {
+        /// For which name.
+        domain: String,
+        /// Of which certificate, and what.
+        advice: RenewalAdvice,
+    },
+    /// The record of an order that has ended is not published any more, or never will be.
+    RecordRemoved {
+        /// For which name.
+        domain: String,
+        /// Of which challenge.
+        token: String,
     },
     /// Ended tokens go, and certificates that no route has asked for in a week.
     Sweep,

@@ -1,8 +1,8 @@
-//! Automatic certificates: accounts at authorities, orders under way, what is answered to their
-//! checks, and what came out.
+//! Automatic certificates: how we stand with authorities, orders under way, and what is answered
+//! to their checks. What comes out is in `certificate`.
 
 use crate::WallMs;
-use crate::spec::SecretText;
+use crate::spec::{Challenge, SecretText};
 use serde::{Deserialize, Serialize};
 
 /// An account at an authority. Its key is (directory, contact).
@@ -21,6 +21,50 @@ pub struct AcmeAccount {
     pub held_until: Option<WallMs>,
     /// Raft term of the leader that wrote it last.
     pub term: u64,
+}
+
+/// What is remembered of an authority beside the account there, and when there is none. Its key is
+/// (directory, contact).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeStanding {
+    /// URL of the authority's directory.
+    pub directory: String,
+    /// Mail address; empty without one.
+    pub contact: String,
+    /// Why there is no account; `None` when there is one or none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<AccountFailure>,
+    /// While the authority's clock and ours differ too much, nothing is ordered there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockSuspicion>,
+    /// When orders were begun that count against its limits, oldest first; those of the last three
+    /// hours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<WallMs>,
+    /// Raft term of the leader that wrote it last.
+    pub term: u64,
+}
+
+/// Why an account could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountFailure {
+    /// What the authority says.
+    pub detail: String,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// When the first of them was.
+    pub since: WallMs,
+    /// When the next try is.
+    pub retry_at: WallMs,
+}
+
+/// An authority's clock and cluster time differ by more than ten minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSuspicion {
+    /// What the authority's clock said.
+    pub authority: WallMs,
+    /// What cluster time was then.
+    pub cluster: WallMs,
 }
 
 /// Which kind of authority an order goes to.
@@ -50,6 +94,8 @@ impl CaKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum OrderState {
+    /// It is looked whether the domain can be validated at all; the authority knows nothing yet.
+    Preflight,
     /// It may be asked for, or its challenge looked up once it has a URL.
     Ordering,
     /// The answer to the challenge is in the state.
@@ -67,6 +113,7 @@ impl OrderState {
     /// Its name in views and in the audit log.
     pub const fn as_str(&self) -> &'static str {
         match self {
+            OrderState::Preflight => "preflight",
             OrderState::Ordering => "ordering",
             OrderState::ChallengeReady => "challenge_ready",
             OrderState::Validating => "validating",
@@ -86,6 +133,15 @@ pub struct AcmeOrder {
     pub contact: String,
     /// Which kind of authority that is.
     pub kind: CaKind,
+    /// How the authority checks the domain.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub challenge: Challenge,
+    /// Id (RFC 9773 §4.1) of the certificate that it replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// Whether it counts against the authority's limits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub counted: bool,
     /// How far it is.
     pub state: OrderState,
     /// Where it is at the authority, once known.
@@ -105,15 +161,23 @@ pub struct AcmeOrder {
     pub term: u64,
 }
 
-/// What `/.well-known/acme-challenge/<token>` of a domain answers. Its key is (domain, token).
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What `/.well-known/acme-challenge/<token>` of a domain answers, or what stands in its zone. Its
+/// key is (domain, token).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChallengeToken {
     /// Of which name.
     pub domain: String,
     /// Last part of the path.
     pub token: String,
-    /// The answer's body.
+    /// The answer's body; empty when there is a record instead.
     pub key_authorisation: String,
+    /// What is published instead of being answered; removed there before it goes here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<ChallengeRecord>,
     /// Log index of the command that wrote it: who has applied that can answer.
     pub index: u64,
     /// When it ends; `None` while its order lives.
@@ -121,59 +185,11 @@ pub struct ChallengeToken {
     pub expires_at: Option<WallMs>,
 }
 
-/// What is known of a domain's certificate: also of one that could not be had yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// For which name.
-    pub domain: String,
-    /// What is served.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issued: Option<IssuedCertificate>,
-    /// When the rehearsal succeeded, for a domain that has none yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub staged_at: Option<WallMs>,
-    /// Why the last order came to nothing; `None` after a success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<CertificateFailure>,
-    /// Since when no route asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unused_since: Option<WallMs>,
-    /// Raft term of the leader that wrote it last.
-    pub term: u64,
-}
-
-/// A certificate that may be served.
+/// The TXT record of a DNS-01 challenge. Its name is that of [`crate::name::challenge_name`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IssuedCertificate {
-    /// PEM, leaf first.
-    pub chain: String,
-    /// PKCS#8, PEM.
-    pub key: SecretText,
-    /// Valid from.
-    pub not_before: WallMs,
-    /// Valid until.
-    pub not_after: WallMs,
-    /// When it came, in cluster time.
-    pub issued_at: WallMs,
-    /// Who issued it; never a rehearsal.
-    pub environment: CaKind,
-    /// Directory of who issued it.
-    pub directory: String,
-}
-
-/// Why there is no new certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateFailure {
-    /// State of the order that failed.
-    pub stage: String,
-    /// A word: `validation`, `rate_limited`, `timeout`, `order_lost` or `refused`.
-    pub class: String,
-    /// What the authority or the network says.
-    pub detail: String,
-    /// Failures in a row.
-    pub attempts: u32,
-    /// When the first of them was.
-    pub since: WallMs,
-    /// When the next try is.
-    pub retry_at: WallMs,
+pub struct ChallengeRecord {
+    /// Which provider publishes it.
+    pub provider: String,
+    /// Its text (RFC 8555 §8.4).
+    pub value: String,
 }

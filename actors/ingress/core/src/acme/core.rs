@@ -161,7 +161,7 @@ impl AcmeCore {
         let change = match (answer, live.url.clone()) {
             (Answer::Order { url }, None) => AcmeChange::Ordered { domain, url },
             (Answer::Challenge { url, token, key_authorisation }, Some(order)) => {
-                AcmeChange::Challenge { domain, order, url, token, key_authorisation }
+                AcmeChange::Challenge { domain, order, url, token, key_authorisation, record: None }
             }
             (Answer::Told, Some(order)) => AcmeChange::Validating { domain, order },
             (Answer::Proven, Some(order)) => match live.state.as_str() {

@@ -8,6 +8,7 @@ use super::times;
 use jaco_kit_core::{Mono, Now};
 use jaco_model::command::AcmeChange;
 use jaco_model::entity::{AcmeOrder, CaKind, OrderState};
+use jaco_model::spec::Challenge;
 use jaco_model::{NodeId, WallMs};
 use jaco_state::{acme_domains, is_acme_due};
 use std::time::Duration;
@@ -149,6 +150,7 @@ impl AcmeCore {
             return Some(self.ask(subject, Call::NewOrder { account, domain }));
         };
         let call = match &live.state {
+            OrderState::Preflight => return None,
             OrderState::Ordering => Call::Challenge { account, order },
             OrderState::ChallengeReady => {
                 if !self.is_everywhere(now, &subject, live) {
@@ -194,10 +196,11 @@ impl AcmeCore {
     fn begin(&mut self, now: Now) -> Vec<Effect> {
         let seed = self.settings.seed;
         let mut wanted: Vec<_> = acme_domains(&self.state).into_iter().collect();
+        wanted.retain(|(_, wish)| wish.challenge == Challenge::Http);
         wanted.sort_by_key(|(domain, _)| times::hash(domain, seed));
         let mut effects = Vec::new();
         let mut n_live = self.state.acme_orders.len() + self.n_beginning();
-        for (domain, contact) in wanted {
+        for (domain, wish) in wanted {
             if n_live >= LIVE_MAX {
                 break;
             }
@@ -205,12 +208,21 @@ impl AcmeCore {
             if self.state.acme_orders.contains_key(&domain) || !self.is_free(now, &subject) {
                 continue;
             }
-            let Some(candidate) = self.candidate(now, domain, contact) else { continue };
+            let Some(candidate) = self.candidate(now, domain, wish.contact) else { continue };
             match self.account(now, &candidate.directory, &candidate.contact) {
                 Err(effect) => effects.extend(effect.map(|effect| *effect)),
                 Ok(_) => {
                     let Candidate { domain, contact, directory, kind } = candidate;
-                    let begin = AcmeChange::Begin { domain, directory, contact, kind };
+                    let begin = AcmeChange::Begin {
+                        domain,
+                        directory,
+                        contact,
+                        kind,
+                        challenge: Challenge::Http,
+                        replaces: None,
+                        preflight: false,
+                        counted: true,
+                    };
                     effects.push(self.propose(now, subject, begin));
                     n_live += 1;
                 }
