@@ -1,9 +1,9 @@
 //! Who is asked about names of the world outside, unless a service names its own.
 
 use crate::exchange;
-use jaco_dns_core::{Query, Zones, name_servers, usable};
+use jaco_dns_core::{Query, Zones, usable};
 use jaco_kit::{Clock, Seeds};
-use jaco_kit_core::Mono;
+use jaco_kit_core::{Mono, name_servers};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

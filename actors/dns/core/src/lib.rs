@@ -31,9 +31,7 @@ pub use answer::{Answer, Question, answer, kind};
 pub use describe::{Attachment, ContainerEntry, Description, PortName, ServiceEntry};
 pub use dice::Dice;
 pub use effect::Effect;
-pub use forward::{
-    Cache, CacheKey, Chain, Health, Query, Rejected, Reply, Unfit, Verdict, name_servers, usable,
-};
+pub use forward::{Cache, CacheKey, Chain, Health, Query, Rejected, Reply, Unfit, Verdict, usable};
 pub use input::Input;
 pub use limits::{CONNECTIONS_PER_SOURCE, FORWARDS_PER_NODE, FORWARDS_PER_SOURCE, InFlight, Rates};
 pub use message::{Request, rcode};

@@ -5,6 +5,7 @@
 
 mod container;
 mod deploy;
+mod dns_provider;
 mod health;
 mod network;
 mod route;
@@ -20,6 +21,7 @@ pub use deploy::{
     NodeLossAction, NodeLossPolicy, Placement, PlacementPolicy, Preference, RestartCondition,
     RestartPolicy, ServiceMode, ServiceSpec, UpdateOrder, UpdatePolicy,
 };
+pub use dns_provider::{DnsMethod, DnsProvider, TsigAlgorithm};
 pub use health::{Healthcheck, HealthcheckTest, HttpProbe, Probe, ProbeCheck, ProbeSpec};
 pub use network::{
     NetworkAttachment, NetworkMode, NetworkSpec, PortMode, PortOptions, PortPolicy, PortSpec,

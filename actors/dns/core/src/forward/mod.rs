@@ -5,11 +5,9 @@ mod chain;
 mod guard;
 mod query;
 mod reply;
-mod resolv;
 
 pub use cache::{Cache, CacheKey};
 pub use chain::{Chain, Health};
 pub use guard::{Rejected, usable};
 pub use query::Query;
 pub use reply::{Reply, Unfit, Verdict};
-pub use resolv::name_servers;

@@ -3,7 +3,7 @@
 use crate::world::{WEB, ask, container, question, raw, scope, service, zones};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
-use jaco_dns_core::{Description, Query, Reply, Transport, Zones, name_servers, respond_alone};
+use jaco_dns_core::{Description, Query, Reply, Transport, Zones, respond_alone};
 use jaco_model::DeploymentName;
 use jaco_model::entity::Scope;
 use proptest::prelude::*;
@@ -144,7 +144,7 @@ proptest! {
         }
         let probe = Query::probe("x.loop.jaco.internal", 1).unwrap();
         let _ = Reply::read(&probe, &packet, transport);
-        let _ = name_servers(&String::from_utf8_lossy(&packet));
+        let _ = jaco_kit_core::name_servers(&String::from_utf8_lossy(&packet));
     }
 }
 

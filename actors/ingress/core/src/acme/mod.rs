@@ -3,6 +3,7 @@
 //! Every step is written into the state before the next request is sent. What there is to do
 //! follows from the state alone, so a new leader goes on where the last one stopped.
 
+mod caa;
 mod core;
 mod effect;
 mod input;
@@ -10,6 +11,7 @@ mod lanes;
 mod next;
 mod times;
 
+pub use caa::{CaaRecord, CaaWish, caa_names, caa_permits};
 pub use core::AcmeCore;
 pub use effect::{AccountRef, Answer, Call, CallFailure, Effect};
 pub use input::{Input, PeerProgress, Settings};
