@@ -17,6 +17,7 @@ mod input;
 mod listeners;
 mod pem;
 mod port;
+mod proxy_protocol;
 mod table;
 
 pub use crate::core::IngressCore;
@@ -25,4 +26,5 @@ pub use input::Input;
 pub use listeners::{ListenKey, ListenKind, Settings};
 pub use pem::split_pem;
 pub use port::choose as choose_for_port;
+pub use proxy_protocol::{NotProxied, ProxyEnds, ProxyHeader, read_proxy_header};
 pub use table::{Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table};
