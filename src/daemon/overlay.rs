@@ -5,6 +5,7 @@ use crate::daemon::boot::{Mailbox, fill, keep, post};
 use crate::daemon::config::Config;
 use crate::daemon::hub::{AcmeShell, DnsDriver, FirewallDriver, Hub, IngressDriver, NetmeshDriver};
 use crate::daemon::logging;
+use ipnet::IpNet;
 use jaco_dns_core::DnsCore;
 use jaco_firewall_core::FirewallCore;
 use jaco_ingress_core::IngressCore;
@@ -17,7 +18,7 @@ use jaco_model::{ClusterId, NodeId};
 use jaco_netmesh_core::NetmeshCore;
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Between two looks at the engine's own packet filter.
@@ -229,9 +230,12 @@ impl Site<'_> {
     }
 }
 
-/// The configuration has checked that they are networks.
-fn networks(texts: &[String]) -> Vec<ipnet::IpNet> {
-    texts.iter().filter_map(|text| text.parse().ok()).collect()
+/// The configuration has checked that they are networks or addresses.
+fn networks(texts: &[String]) -> Vec<IpNet> {
+    let parse = |text: &String| {
+        text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
+    };
+    texts.iter().filter_map(parse).collect()
 }
 
 /// The configuration has checked that they are addresses.
@@ -258,5 +262,17 @@ async fn keep_exempt() {
             Err(_) => return,
         }
         tokio::time::sleep(EXEMPT_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_network_of_one() {
+        let texts = ["10.0.0.0/8".to_owned(), "192.0.2.7".to_owned()];
+        let found: Vec<String> = networks(&texts).iter().map(IpNet::to_string).collect();
+        assert_eq!(found, ["10.0.0.0/8", "192.0.2.7/32"]);
     }
 }
