@@ -114,8 +114,14 @@ pub(crate) struct Ingress {
     pub(crate) https_addr: Vec<String>,
     /// Networks whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<String>,
+    /// Networks that must say by a PROXY header who asks.
+    pub(crate) proxy_protocol: Vec<String>,
     /// `off`, `errors` or `all`.
     pub(crate) access_log: String,
+    /// Connections at a time; 0 follows the limit of open files.
+    pub(crate) max_connections: usize,
+    /// Milliseconds in which a request's header must come.
+    pub(crate) header_timeout: u64,
 }
 
 /// What containers may reach of the host.

@@ -115,6 +115,9 @@ impl Site<'_> {
         let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
         config.names = vec![host];
         config.trusted_proxies = networks(&keys.trusted_proxies);
+        config.proxy_protocol = networks(&keys.proxy_protocol);
+        config.connections.node = connections(keys.max_connections);
+        config.header_timeout = Duration::from_millis(keys.header_timeout);
         config.access_log = match keys.access_log.as_str() {
             "off" => AccessLog::Off,
             "all" => AccessLog::All,
@@ -228,6 +231,14 @@ impl Site<'_> {
             hub.show_state();
         });
     }
+}
+
+/// The configured number, or three quarters of the files that this process may have open: the rest
+/// is for the connections to replicas and for everything else.
+fn connections(configured: usize) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = || files.and_then(|files| usize::try_from(files / 4 * 3).ok());
+    Some(configured).filter(|most| *most > 0).or_else(most).unwrap_or(usize::MAX)
 }
 
 /// The configuration has checked that they are networks or addresses.

@@ -6,5 +6,5 @@ pub mod acme;
 mod http;
 mod l4;
 
-pub use http::{Config, Counts, Driver, DriverHandle, Error, Health};
+pub use http::{Config, Counts, Driver, DriverHandle, Error, Health, Limits};
 pub use l4::{L4, L4Error, PortCounts};

@@ -31,6 +31,9 @@ impl fmt::Display for Fault {
 
 impl Error for Fault {}
 
+/// Bytes per second that are not slow.
+const PACE: u64 = 240;
+
 /// Where the one who waits for an answer sees what became of the request's body.
 pub(super) type Verdict = Rc<Cell<Option<Fault>>>;
 
@@ -55,7 +58,27 @@ enum Source {
 struct Silence {
     longest: Duration,
     timer: Pin<Box<Sleep>>,
-    is_waiting: bool,
+    /// Since when nothing has come.
+    since: Option<Instant>,
+    /// All the waiting before.
+    waited: Duration,
+    /// Time for which any pace is good enough; `None` is for ever.
+    slow: Option<Duration>,
+}
+
+impl Silence {
+    /// How long the next bytes may take after so many.
+    fn patience(&self, passed: u64) -> Duration {
+        let Some(slow) = self.slow else { return self.longest };
+        let in_all = slow.max(Duration::from_millis(passed.saturating_mul(1_000) / PACE));
+        self.longest.min(in_all.saturating_sub(self.waited))
+    }
+
+    fn heard(&mut self) {
+        if let Some(since) = self.since.take().filter(|_| self.slow.is_some()) {
+            self.waited += since.elapsed();
+        }
+    }
 }
 
 impl Body {
@@ -83,8 +106,19 @@ impl Body {
         self.silence = (!longest.is_zero()).then(|| Silence {
             longest,
             timer: Box::pin(tokio::time::sleep(longest)),
-            is_waiting: false,
+            since: None,
+            waited: Duration::ZERO,
+            slow: None,
         });
+        self
+    }
+
+    /// Breaks off what may not be silent for ever when it is slower than 240 bytes a second: all
+    /// the waiting for it counts, after the first `slow`.
+    pub(super) fn paced(mut self, slow: Duration) -> Body {
+        if let Some(silence) = &mut self.silence {
+            silence.slow = Some(slow);
+        }
         self
     }
 
@@ -131,9 +165,11 @@ impl Body {
 
     fn is_silent(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(silence) = &mut self.silence else { return false };
-        if !silence.is_waiting {
-            silence.is_waiting = true;
-            silence.timer.as_mut().reset(Instant::now() + silence.longest);
+        if silence.since.is_none() {
+            let now = Instant::now();
+            silence.since = Some(now);
+            let patience = silence.patience(self.passed);
+            silence.timer.as_mut().reset(now + patience);
         }
         silence.timer.as_mut().poll(cx).is_ready()
     }
@@ -158,7 +194,7 @@ impl HttpBody for Body {
             Poll::Ready(Some(Ok(frame))) => {
                 self.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if let Some(silence) = &mut self.silence {
-                    silence.is_waiting = false;
+                    silence.heard();
                 }
                 if self.limit.is_some_and(|limit| self.passed > limit) {
                     return self.break_off(Fault::TooLarge);
@@ -190,5 +226,30 @@ impl Drop for Body {
         // The receiver need not ask for more when the length says that this was all.
         let is_whole = self.is_end_stream();
         self.end(is_whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn patience_grows_with_what_came_and_shrinks_with_the_waiting() {
+        let secs = Duration::from_secs;
+        let mut silence = Silence {
+            longest: secs(60),
+            timer: Box::pin(tokio::time::sleep(secs(1))),
+            since: None,
+            waited: Duration::ZERO,
+            slow: None,
+        };
+        assert_eq!(silence.patience(0), secs(60), "without a pace only silence counts");
+        silence.slow = Some(secs(10));
+        assert_eq!(silence.patience(0), secs(10));
+        assert_eq!(silence.patience(240 * 20), secs(20));
+        assert_eq!(silence.patience(u64::MAX), secs(60));
+        silence.waited = secs(15);
+        assert_eq!(silence.patience(240 * 20), secs(5));
+        assert_eq!(silence.patience(240 * 12), Duration::ZERO);
     }
 }

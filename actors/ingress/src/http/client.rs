@@ -3,23 +3,30 @@
 //! found to be clear; in place of one that is not, the parser sees a request of ours, so that its
 //! answer keeps its place after those to earlier requests.
 
+use super::crowd::{Place, Seat, Young};
 use jaco_ingress_core::request::framing::{Framing, Wrong};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 /// What a connection is doing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pulse {
+    /// Given back with the last that is left of the connection, which may be a tunnel.
+    _held: (Place, Option<Seat>),
+    /// Until the first request.
+    young: Mutex<Option<Young>>,
     running: AtomicU32,
     begun: AtomicU64,
     is_tunnel: AtomicBool,
     wrong: AtomicU8,
+    ended: Notify,
 }
 
 /// A running request; it counts until it is dropped.
@@ -27,9 +34,23 @@ pub(super) struct Pulse {
 pub(super) struct Beat(Arc<Pulse>);
 
 impl Pulse {
+    pub(super) fn new(place: Place, seat: Option<Seat>, young: Option<Young>) -> Pulse {
+        Pulse {
+            _held: (place, seat),
+            young: Mutex::new(young),
+            running: AtomicU32::default(),
+            begun: AtomicU64::default(),
+            is_tunnel: AtomicBool::default(),
+            wrong: AtomicU8::default(),
+            ended: Notify::new(),
+        }
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> Beat {
         self.running.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        if self.begun.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.young.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         Beat(self.clone())
     }
 
@@ -59,6 +80,16 @@ impl Pulse {
             Wrong::LongHeader => 3,
         };
         self.wrong.store(code, Ordering::Relaxed);
+    }
+
+    /// The connection takes no more requests.
+    pub(super) fn end(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Returns when the connection is to take no more requests.
+    pub(super) async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Requests so far.

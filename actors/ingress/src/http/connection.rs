@@ -3,13 +3,17 @@
 use super::body::Body;
 use super::client::{Client, Pulse};
 use super::counters::count;
+use super::crowd::{Place, Seat, Young};
+use super::headers;
 use super::pipeline;
+use super::proxied;
 use super::worker::Worker;
 use hyper::body::Incoming;
+use hyper::header::CONNECTION;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jaco_ingress_core::ListenKind;
+use jaco_ingress_core::{ListenKind, ProxyEnds};
 use rustls::server::Acceptor;
 use std::convert::Infallible;
 use std::io;
@@ -42,28 +46,66 @@ pub(super) struct Peer {
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     worker: Rc<Worker>,
-    stream: TcpStream,
-    client: SocketAddr,
+    mut stream: TcpStream,
+    from: SocketAddr,
     kind: ListenKind,
+    place: Place,
 ) {
-    count(&worker.shared.counters.connections);
-    let Ok(local) = stream.local_addr() else { return };
-    let pulse = Arc::new(Pulse::default());
-    let mut peer = Peer { client, local, name: None, pulse };
+    let (counters, config) = (&worker.shared.counters, &worker.shared.config);
+    count(&counters.connections);
+    let Ok(ProxyEnds { client, local }) = ends(&worker, &mut stream, from).await else {
+        return count(&counters.unproxied);
+    };
+    let address = client.ip().to_canonical();
+    let mut seat = None;
+    if !pipeline::contains(&config.trusted_proxies, address) {
+        seat = worker.shared.crowd.seat(address);
+        if seat.is_none() {
+            count(&counters.crowded);
+            return reset(&stream);
+        }
+    }
+    let Ok(young) = tokio::time::timeout(config.header_timeout, turn(seat.as_ref())).await else {
+        count(&counters.crowded);
+        return reset(&stream);
+    };
     if kind == ListenKind::Http {
-        return serve_http1(worker, stream, peer).await;
+        let pulse = Arc::new(Pulse::new(place, seat, young));
+        return serve_http1(worker, stream, Peer { client, local, name: None, pulse }).await;
     }
     let handshake = tokio::time::timeout(HANDSHAKE, handshake(&worker, stream)).await;
     let Ok(Ok(stream)) = handshake else {
-        return count(&worker.shared.counters.handshakes_failed);
+        return count(&counters.handshakes_failed);
     };
+    drop(young);
     let session = stream.get_ref().1;
-    peer.name = session.server_name().map(str::to_ascii_lowercase);
+    let name = session.server_name().map(str::to_ascii_lowercase);
+    let peer = Peer { client, local, name, pulse: Arc::new(Pulse::new(place, seat, None)) };
     if session.alpn_protocol() == Some(b"h2") {
         serve_http2(worker, stream, peer).await;
     } else {
         serve_http1(worker, stream, peer).await;
     }
+}
+
+async fn turn(seat: Option<&Seat>) -> Option<Young> {
+    Some(seat?.young().await)
+}
+
+/// The connection ends with a reset when it is dropped, and leaves nothing behind.
+fn reset(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Who talks to whom: a load balancer in front must say it, nobody else can.
+async fn ends(worker: &Worker, stream: &mut TcpStream, from: SocketAddr) -> io::Result<ProxyEnds> {
+    let config = &worker.shared.config;
+    let own = ProxyEnds { client: from, local: stream.local_addr()? };
+    if !pipeline::contains(&config.proxy_protocol, from.ip().to_canonical()) {
+        return Ok(own);
+    }
+    let told = tokio::time::timeout(config.header_timeout, proxied::take(stream)).await??;
+    Ok(told.unwrap_or(own))
 }
 
 /// A name we have no certificate for is told so by an alert: no other one would be right.
@@ -87,7 +129,16 @@ async fn answer(
     peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    Ok(pipeline::answer(worker, peer, request).await)
+    let most = worker.shared.config.requests_per_connection;
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = pipeline::answer(worker, peer.clone(), request).await;
+    let is_last = peer.pulse.begun() >= most;
+    if is_last && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        headers::set(response.headers_mut(), CONNECTION, "close");
+    } else if is_last {
+        peer.pulse.end();
+    }
+    Ok(response)
 }
 
 async fn serve_http1<S>(worker: Rc<Worker>, stream: S, peer: Peer)
@@ -146,6 +197,10 @@ where
     let ended = loop {
         tokio::select! {
             ended = connection.as_mut() => break ended,
+            () = pulse.ended() => {
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
+            }
             _ = stopping.wait_for(Option::is_some) => {
                 connection.as_mut().graceful_shutdown();
                 break connection.await;

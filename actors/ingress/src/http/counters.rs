@@ -15,6 +15,10 @@ pub struct Counts {
     pub retries: u64,
     /// TLS handshakes that failed.
     pub handshakes_failed: u64,
+    /// Connections of a load balancer that did not begin with a PROXY header.
+    pub unproxied: u64,
+    /// Connections of a client that had too many.
+    pub crowded: u64,
 }
 
 /// The counters that threads share.
@@ -25,6 +29,8 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) retries: AtomicU64,
     pub(super) handshakes_failed: AtomicU64,
+    pub(super) unproxied: AtomicU64,
+    pub(super) crowded: AtomicU64,
 }
 
 /// Counts one.
@@ -41,6 +47,8 @@ impl Counters {
             refused: read(&self.refused),
             retries: read(&self.retries),
             handshakes_failed: read(&self.handshakes_failed),
+            unproxied: read(&self.unproxied),
+            crowded: read(&self.crowded),
         }
     }
 }

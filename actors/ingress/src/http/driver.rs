@@ -3,6 +3,7 @@
 use super::auth::Passwords;
 use super::certificates::Certificates;
 use super::counters::{Counters, Counts};
+use super::crowd::{self, Crowd};
 use super::loads::Loads;
 use super::worker::{self, Order};
 use arc_swap::ArcSwap;
@@ -30,6 +31,8 @@ pub struct Config {
     pub names: Vec<String>,
     /// Whose word about the client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who must say by a PROXY header who asks.
+    pub proxy_protocol: Vec<IpNet>,
     /// Which requests are logged when the route does not say.
     pub access_log: AccessLog,
     /// Wait for a request's header once it has begun, and for the first one.
@@ -38,6 +41,12 @@ pub struct Config {
     pub cookie_key: [u8; 32],
     /// Life of a connection without a request.
     pub idle_timeout: Duration,
+    /// Connections at a time.
+    pub connections: crowd::Limits,
+    /// Requests of one connection; after the last it is closed.
+    pub requests_per_connection: u64,
+    /// Time for which a body may come as slowly as it likes; then it needs 240 bytes a second.
+    pub slow_body: Duration,
 }
 
 impl Config {
@@ -49,10 +58,14 @@ impl Config {
             clock,
             names: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             access_log: AccessLog::Errors,
             cookie_key: [0; 32],
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            connections: crowd::Limits::default(),
+            requests_per_connection: 10_000,
+            slow_body: Duration::from_secs(10),
         }
     }
 }
@@ -88,6 +101,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) loads: Loads,
     pub(super) passwords: Passwords,
+    pub(super) crowd: Arc<Crowd>,
     health: AtomicU8,
 }
 
@@ -129,8 +143,10 @@ impl Driver {
         deliver: impl Fn(Input) + Send + 'static,
     ) -> Result<DriverHandle, Error> {
         let count = config.workers.max(1);
+        let crowd = Arc::new(Crowd::new(config.connections));
         let shared = Arc::new(Shared {
             config,
+            crowd,
             table: ArcSwap::default(),
             certificates: Arc::default(),
             counters: Counters::default(),

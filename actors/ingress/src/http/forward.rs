@@ -50,12 +50,15 @@ impl Visit {
         let idle = options.timeouts.read.std();
         let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
         let limit = options.body_limit;
+        let is_stream = self.asked.is_grpc;
+        let slow = self.shared().config.slow_body;
         let is_tunnel = upgrade.is_some();
         let request = request.map(|body| {
             if is_tunnel {
                 return Body::own("");
             }
             let body = Body::stream(body).at_most(limit).silent_at_most(idle);
+            let body = if is_stream { body } else { body.paced(slow) };
             body.reports_to(verdict.clone())
         });
         let errand = Errand {

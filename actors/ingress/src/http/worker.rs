@@ -119,14 +119,17 @@ async fn accept(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot wait for connections"),
     };
+    let crowd = worker.shared.crowd.clone();
     loop {
+        crowd.room().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let place = crowd.place().await;
                 let _ = prepare(&stream);
                 let (worker, connections) = (worker.clone(), connections.clone());
                 connections.set(connections.get() + 1);
                 spawn_local(async move {
-                    connection::serve(worker, stream, peer, kind).await;
+                    connection::serve(worker, stream, peer, kind, place).await;
                     connections.set(connections.get() - 1);
                 });
             }

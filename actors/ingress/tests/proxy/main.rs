@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod crowd;
 mod http1;
+mod proxied;
 mod smuggling;
 mod support;
 mod tls;

@@ -19,7 +19,19 @@ use tokio_rustls::client::TlsStream;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-async fn connect(to: SocketAddr, name: &str, root: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    to: SocketAddr,
+    name: &str,
+    root: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake(TcpStream::connect(to).await.unwrap(), name, root).await
+}
+
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    name: &str,
+    root: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(root.to_vec())).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -29,20 +41,24 @@ async fn connect(to: SocketAddr, name: &str, root: &[u8]) -> std::io::Result<Tls
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = TcpStream::connect(to).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
-async fn client(stream: TlsStream<TcpStream>) -> http2::SendRequest<Full<Bytes>> {
+pub(crate) async fn client(stream: TlsStream<TcpStream>) -> http2::SendRequest<Full<Bytes>> {
     let (sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-fn get(url: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(url: &str) -> Request<Full<Bytes>> {
     Request::get(url).body(Full::default()).unwrap()
+}
+
+pub(crate) async fn text(answer: Response<Incoming>) -> String {
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 #[tokio::test]
@@ -57,8 +73,7 @@ async fn http2_over_tls_reaches_the_service() {
         let answer = client.send_request(get("https://a.test/x?y")).await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["strict-transport-security"], "max-age=60");
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(body.to_vec()).unwrap();
+        let text = text(answer).await;
         assert!(text.contains("GET /x?y\n"), "{text}");
         assert!(text.contains("host: a.test\n"), "{text}");
         assert!(text.contains("x-forwarded-proto: https\n"), "{text}");
