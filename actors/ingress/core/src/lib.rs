@@ -13,6 +13,8 @@ mod build;
 mod core;
 mod effect;
 mod endpoints;
+mod flood;
+mod frames;
 mod input;
 mod listeners;
 mod pem;
@@ -22,6 +24,7 @@ mod table;
 
 pub use crate::core::IngressCore;
 pub use effect::Effect;
+pub use flood::{Flood, FloodGuard};
 pub use input::Input;
 pub use listeners::{ListenKey, ListenKind, Settings};
 pub use pem::split_pem;

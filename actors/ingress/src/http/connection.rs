@@ -7,6 +7,7 @@ use super::crowd::{Place, Seat, Young};
 use super::headers;
 use super::pipeline;
 use super::proxied;
+use super::watched::Watched;
 use super::worker::Worker;
 use hyper::body::Incoming;
 use hyper::header::CONNECTION;
@@ -176,10 +177,12 @@ async fn serve_http2<S>(worker: Rc<Worker>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let idle = worker.shared.config.idle_timeout;
+    let shared = worker.shared.clone();
+    let idle = shared.config.idle_timeout;
     let mut stopping = worker.stopping.clone();
-    let pulse = peer.pulse.clone();
+    let (pulse, client) = (peer.pulse.clone(), peer.client);
     let peer = Rc::new(peer);
+    let watched = Watched::new(stream, shared.config.clock);
     let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
     let mut builder = hyper::server::conn::http2::Builder::new(Local);
     builder
@@ -192,7 +195,8 @@ where
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(200)
         .enable_connect_protocol();
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let io = TokioIo::new(watched.clone());
+    let mut connection = pin!(builder.serve_connection(io, service));
     let mut begun = 0;
     let ended = loop {
         tokio::select! {
@@ -215,7 +219,11 @@ where
             }
         }
     };
-    if let Err(error) = ended {
+    if let Some(flood) = watched.flood() {
+        count(&shared.counters.floods);
+        tracing::info!(client = %client, ?flood, "a client sent too many frames and was cut off");
+        watched.part().await;
+    } else if let Err(error) = ended {
         tracing::debug!(%error, "a client's connection broke");
     }
 }

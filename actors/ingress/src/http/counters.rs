@@ -19,6 +19,8 @@ pub struct Counts {
     pub unproxied: u64,
     /// Connections of a client that had too many.
     pub crowded: u64,
+    /// HTTP/2 connections cut off for their frames.
+    pub floods: u64,
 }
 
 /// The counters that threads share.
@@ -31,6 +33,7 @@ pub(super) struct Counters {
     pub(super) handshakes_failed: AtomicU64,
     pub(super) unproxied: AtomicU64,
     pub(super) crowded: AtomicU64,
+    pub(super) floods: AtomicU64,
 }
 
 /// Counts one.
@@ -49,6 +52,7 @@ impl Counters {
             handshakes_failed: read(&self.handshakes_failed),
             unproxied: read(&self.unproxied),
             crowded: read(&self.crowded),
+            floods: read(&self.floods),
         }
     }
 }

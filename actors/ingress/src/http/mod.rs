@@ -23,6 +23,7 @@ mod pool;
 mod proxied;
 mod tunnel;
 mod upgrade;
+mod watched;
 mod worker;
 
 pub use counters::Counts;
