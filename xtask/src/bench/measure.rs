@@ -37,6 +37,12 @@ pub(crate) fn percentile(samples: &mut [Duration], part: f64) -> Duration {
     samples.get(index).copied().unwrap_or_default()
 }
 
+/// The middle of some samples.
+pub(crate) fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// Milliseconds with fractions.
 pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
@@ -98,6 +104,12 @@ mod tests {
         let mut samples: Vec<Duration> = (0..=100).rev().map(Duration::from_millis).collect();
         assert_eq!(percentile(&mut samples, 0.5), Duration::from_millis(50));
         assert_eq!(percentile(&mut samples, 0.99), Duration::from_millis(99));
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!(median(&mut []).is_nan());
     }
 
     #[test]

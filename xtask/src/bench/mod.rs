@@ -3,9 +3,11 @@
 
 mod debian;
 mod house;
+mod ingress;
 mod measure;
 mod network;
 mod raft;
+mod space;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -16,6 +18,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use argh::FromArgs;
 use serde_json::json;
+
+use crate::run::{cargo, exit_code};
 
 /// Measure, and print one JSON line per figure.
 #[derive(Debug, FromArgs)]
@@ -29,6 +33,8 @@ pub(crate) struct Bench {
 #[argh(subcommand)]
 enum Suite {
     House(house::House),
+    Ingress(ingress::Ingress),
+    IngressHost(ingress::Host),
     Network(network::Network),
     Raft(raft::Raft),
 }
@@ -37,10 +43,21 @@ impl Bench {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self.suite {
             Suite::House(suite) => suite.run(),
+            Suite::Ingress(suite) => suite.run(),
+            Suite::IngressHost(suite) => suite.run(),
             Suite::Network(suite) => suite.run(),
             Suite::Raft(suite) => suite.run(),
         }
     }
+}
+
+/// Runs this task again, built as the product is: drivers that are measured are linked in here.
+pub(crate) fn again_as_release() -> Result<ExitCode> {
+    let mut command = cargo(["run", "--quiet", "--release", "--package", "xtask", "--"])?;
+    // File names among the words are relative to where the task was called.
+    let here = std::env::current_dir()?;
+    let status = command.args(std::env::args_os().skip(1)).current_dir(here).status()?;
+    Ok(exit_code(status))
 }
 
 /// What a figure should be.

@@ -12,8 +12,8 @@ use jaco_kit_core::OpId;
 use super::flows::{Kind, Path};
 use super::median;
 use super::policy::scopes;
-use super::space::Space;
 use crate::bench::measure::{ms, percentile, timed};
+use crate::bench::space::Space;
 use crate::bench::{Figure, Goal, Sink};
 
 /// The most scopes that are measured.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::policy::{block, bridge_name, host};
-use super::space::{Space, received};
 use crate::bench::measure::stopwatch;
+use crate::bench::space::{Space, received};
 
 /// Packets of one sample.
 const PACKETS: u32 = 60_000;

@@ -10,7 +10,6 @@ mod filter;
 mod flows;
 mod mesh;
 mod policy;
-mod space;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,8 +19,8 @@ use anyhow::{Result, bail, ensure};
 use argh::FromArgs;
 use jaco_lab::ensure_tools;
 
-use super::Sink;
-use crate::run::{cargo, exit_code};
+use super::measure::median;
+use super::{Sink, again_as_release};
 
 /// The network: packet filter by number of scopes, names beside unbound and dnsmasq, tunnel beside
 /// wireguard-go and the bare cable. On a machine that does nothing else.
@@ -90,31 +89,5 @@ impl Network {
             bail!("not measured: {}", failed.join(", "));
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// The driver runs in this process, so it has to be built as the product is.
-fn again_as_release() -> Result<ExitCode> {
-    let mut command = cargo(["run", "--quiet", "--release", "--package", "xtask", "--"])?;
-    // File names among the words are relative to where the task was called.
-    let here = std::env::current_dir()?;
-    let status = command.args(std::env::args_os().skip(1)).current_dir(here).status()?;
-    Ok(exit_code(status))
-}
-
-/// The middle of some samples.
-fn median(samples: &mut [f64]) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!(median(&mut []).is_nan());
     }
 }

@@ -16,8 +16,8 @@ use anyhow::{Result, ensure};
 use self::load::{Asker, Outcome};
 use self::servers::{Server, Servers};
 use super::median;
-use super::space::Space;
 use crate::bench::measure::percentile;
+use crate::bench::space::Space;
 use crate::bench::{Figure, Goal, Sink};
 
 /// Questions that wait for their answers under full load; fewer than a server's socket holds.

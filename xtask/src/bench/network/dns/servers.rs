@@ -16,7 +16,7 @@ use jaco_kit_core::OpId;
 use super::names::{BRIDGE, GATEWAY, LENGTH, hosts, shared_zones, zone};
 use crate::bench::debian::Program;
 use crate::bench::measure::{cpu_seconds, thread_seconds};
-use crate::bench::network::space::{Running, Space};
+use crate::bench::space::{Running, Space};
 
 /// Longest time until sockets are open.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -14,7 +14,7 @@ use jaco_lab::{Artifact, build_binary, until};
 use serde_json::{Value, json};
 
 use crate::bench::debian::Program;
-use crate::bench::network::space::{Running, Space};
+use crate::bench::space::{Running, Space};
 
 /// Longest time until an interface or socket is there.
 const PATIENCE: Duration = Duration::from_secs(20);

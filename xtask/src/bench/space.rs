@@ -10,14 +10,14 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A namespace, and a thread in it that does what it is given.
-pub(super) struct Space {
+pub(crate) struct Space {
     jobs: Sender<Job>,
     thread_id: i32,
 }
 
 impl Space {
     /// A new namespace with its loopback interface up.
-    pub(super) fn new() -> Result<Space> {
+    pub(crate) fn new() -> Result<Space> {
         let (jobs, received) = channel::<Job>();
         let (told, tells) = channel();
         std::thread::spawn(move || {
@@ -35,7 +35,7 @@ impl Space {
     }
 
     /// Does something in it.
-    pub(super) fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -46,19 +46,19 @@ impl Space {
     }
 
     /// `ip` with these words.
-    pub(super) fn ip(&self, words: &str) -> Result<()> {
+    pub(crate) fn ip(&self, words: &str) -> Result<()> {
         let words = words.to_owned();
         self.run(move || program("ip", &words))
     }
 
     /// Sets a parameter of the kernel that belongs to the namespace.
-    pub(super) fn set(&self, name: &str, value: &'static str) -> Result<()> {
+    pub(crate) fn set(&self, name: &str, value: &'static str) -> Result<()> {
         let path = format!("/proc/sys/net/{name}");
         self.run(move || fs::write(&path, value).with_context(|| path))
     }
 
     /// Lets its thread, and what is started from it later, run on one processor only.
-    pub(super) fn pin(&self, processor: usize) -> Result<()> {
+    pub(crate) fn pin(&self, processor: usize) -> Result<()> {
         self.run(move || {
             let mut only = CpuSet::new();
             only.set(processor);
@@ -67,14 +67,14 @@ impl Space {
     }
 
     /// Starts a program in it.
-    pub(super) fn start(&self, mut command: Command) -> Result<Running> {
+    pub(crate) fn start(&self, mut command: Command) -> Result<Running> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = self.run(move || Ok(command.stdin(Stdio::null()).spawn()?));
         Ok(Running(child.with_context(|| format!("cannot start {name}"))?))
     }
 
     /// Joins it to another by a pair of interfaces of these names.
-    pub(super) fn link(&self, name: &str, other: &Space, its: &str) -> Result<()> {
+    pub(crate) fn link(&self, name: &str, other: &Space, its: &str) -> Result<()> {
         let to = other.thread_id;
         self.ip(&format!("link add {name} type veth peer name {its} netns {to}"))?;
         self.ip(&format!("link set {name} up"))?;
@@ -83,20 +83,26 @@ impl Space {
 }
 
 /// A program that ends when this is dropped.
-pub(super) struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// Its process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
 
     /// Fails when it has ended.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.0.try_wait()? {
             Some(status) => bail!("it ended: {status}"),
             None => Ok(()),
         }
+    }
+}
+
+impl From<Child> for Running {
+    fn from(child: Child) -> Running {
+        Running(child)
     }
 }
 
@@ -108,7 +114,7 @@ impl Drop for Running {
 }
 
 /// Packets that an interface in the namespace of this thread has received.
-pub(super) fn received(interface: &str) -> Result<u64> {
+pub(crate) fn received(interface: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/dev")?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
     let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
