@@ -66,8 +66,17 @@ impl Framing {
         matches!(self.at, At::Header)
     }
 
-    /// Follows these bytes. Returns how many of them may be passed on: those up to the last
-    /// header that is not complete yet, or up to the fault.
+    /// Whether what came last is the beginning of something that is known only as a whole.
+    fn is_within(&self) -> bool {
+        match self.at {
+            At::Header => !self.is_between(),
+            At::ChunkLine => !self.line.is_empty(),
+            At::Body(_) | At::ChunkData(_) | At::ChunkEnd(_) | At::Trailers => false,
+        }
+    }
+
+    /// Follows these bytes. Returns how many of them may be passed on: those up to a header or a
+    /// chunk's size that is not complete yet, or up to the fault.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, (usize, Wrong)> {
         let (mut good, mut at) = (0, 0);
         while at < bytes.len() {
@@ -86,7 +95,7 @@ impl Framing {
                     1
                 }
             };
-            if !self.is_in_header() || self.is_between() {
+            if !self.is_within() {
                 good = at;
             }
         }
@@ -282,6 +291,16 @@ mod tests {
         let first = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
         let text = format!("{first}GET / HTTP/1.1\r\nHost : a\r\n\r\n");
         assert_eq!(Framing::new().follow(text.as_bytes()), Err((first.len(), Wrong::Malformed)));
+    }
+
+    #[test]
+    fn a_fault_in_a_size_leaves_nothing_of_it() {
+        let first = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+        for size in ["0;\n\r\n", "3;a=b\r\n", "0\n"] {
+            let text = format!("{first}{size}");
+            let stopped = Framing::new().follow(text.as_bytes());
+            assert_eq!(stopped, Err((first.len(), Wrong::Malformed)), "{size:?}");
+        }
     }
 
     #[test]
