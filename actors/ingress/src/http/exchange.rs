@@ -8,6 +8,7 @@ use super::pool::Lease;
 use super::worker::Worker;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use jaco_ingress_core::request::{Choice, NoReplica, Retries, Tried, choose};
 use jaco_model::spec::{HostHeader, RouteOptions};
@@ -49,7 +50,11 @@ enum Failed {
 }
 
 /// Finds a replica that answers.
-pub(super) async fn run(errand: &Errand<'_>, request: Request<Body>) -> Result<Answered, Refusal> {
+pub(super) async fn run(
+    errand: &Errand<'_>,
+    mut request: Request<Body>,
+) -> Result<Answered, Refusal> {
+    announce(&mut request, errand.is_http2);
     let lb = &errand.options.lb;
     let clock = errand.worker.shared.config.clock;
     let budget = &errand.known.meter.budget;
@@ -212,6 +217,23 @@ fn address(request: &mut Request<Body>, to: SocketAddr, errand: &Errand<'_>) {
         }
     } else {
         *request.version_mut() = Version::HTTP_11;
+    }
+}
+
+/// Says how long the body is where hyper would not: it takes a GET of unknown length to have none,
+/// and there are servers that want to be told of an empty one (RFC 9110, 8.6).
+fn announce(request: &mut Request<Body>, is_http2: bool) {
+    let is_of = |methods: &[Method]| methods.contains(request.method());
+    if request.body().is_end_stream() {
+        if is_of(&[Method::POST, Method::PUT, Method::PATCH]) {
+            request.headers_mut().insert(CONTENT_LENGTH, 0.into());
+        }
+    } else if is_of(&[Method::GET, Method::HEAD])
+        && !is_http2
+        && request.body().size_hint().exact().is_none()
+    {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 
