@@ -1,0 +1,13 @@
+//! The proxy on the wire: what it makes of bytes, on both sides, and what it bears.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod differential;
+mod fuzz;
+mod messages;
+mod servers;
+#[path = "../proxy/support.rs"]
+#[expect(dead_code, reason = "shared with the tests of the proxy's services")]
+mod support;
+mod tap;
+mod vectors;
