@@ -1,7 +1,7 @@
 //! The thread that talks to authorities.
 
 use super::call;
-use super::http::{Conversation, Seen, connections};
+use super::http::{Conversation, Seen, chain, connections};
 use instant_acme::Error;
 use jaco_ingress_core::acme::{Answer, Call, CallFailure};
 use jaco_kit_core::OpId;
@@ -94,13 +94,7 @@ fn failure(error: &Error, seen: Seen) -> CallFailure {
             retry_after: seen.retry_after,
         },
         other => {
-            let mut detail = other.to_string();
-            let mut cause = std::error::Error::source(other);
-            while let Some(inner) = cause {
-                detail.push_str(": ");
-                detail.push_str(&inner.to_string());
-                cause = inner.source();
-            }
+            let detail = chain(other);
             CallFailure::Transport { detail, retry_after: seen.retry_after }
         }
     }

@@ -17,8 +17,12 @@ use std::time::Duration;
 
 type Connections = Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>;
 
-/// Connections that trust the host's roots, or the given ones alone.
 pub(super) fn connections(roots: Option<&Path>) -> Result<Connections, String> {
+    Ok(Client::builder(TokioExecutor::new()).build(connector(roots)?))
+}
+
+/// What connects by TLS alone and trusts the host's roots, or the given ones alone.
+pub(super) fn connector(roots: Option<&Path>) -> Result<HttpsConnector<HttpConnector>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = match roots {
         None => HttpsConnectorBuilder::new()
@@ -33,8 +37,7 @@ pub(super) fn connections(roots: Option<&Path>) -> Result<Connections, String> {
             HttpsConnectorBuilder::new().with_tls_config(config)
         }
     };
-    let connector = builder.https_only().enable_http1().enable_http2().build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
+    Ok(builder.https_only().enable_http1().enable_http2().build())
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, String> {
@@ -50,6 +53,18 @@ fn read_roots(path: &Path) -> Result<RootCertStore, String> {
         true => Err(format!("there is no certificate in {shown}")),
         false => Ok(roots),
     }
+}
+
+/// An error with all its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }
 
 /// What the last answer of a conversation said beside its body.

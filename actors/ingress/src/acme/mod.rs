@@ -2,7 +2,12 @@
 
 mod call;
 mod certificate;
+pub mod dns;
 mod driver;
 mod http;
+mod lookup;
+mod preflight;
 
 pub use driver::{AcmeDriver, Config};
+pub use lookup::{LookupError, Resolvers};
+pub use preflight::{caa_identities, preflight};

@@ -9,9 +9,11 @@ mod effect;
 mod input;
 mod lanes;
 mod next;
+mod preflight;
 mod times;
 
 pub use caa::{CaaRecord, CaaWish, caa_names, caa_permits};
 pub use core::AcmeCore;
 pub use effect::{AccountRef, Answer, Call, CallFailure, Effect};
 pub use input::{Input, PeerProgress, Settings};
+pub use preflight::{PreflightCause, PreflightFailure};
