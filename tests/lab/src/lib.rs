@@ -28,11 +28,13 @@ mod teardown;
 
 // What it runs.
 mod api;
+mod apt;
 mod artifacts;
 mod daemon;
 mod debian;
 mod image;
 mod pebble;
+mod programs;
 mod tar;
 mod tools;
 
@@ -51,6 +53,7 @@ pub use host::Host;
 pub use lab::{Lab, LabOptions};
 pub use pebble::{Pebble, PebbleOptions};
 pub use plan::NUMBERS;
+pub use programs::Program;
 pub use registry::{Owner, Record, list};
 pub use release::EngineRelease;
 pub use tools::{ensure_test_tools, ensure_tools};
