@@ -15,47 +15,29 @@ const MIRROR: &str = "http://deb.debian.org/debian/";
 /// Keys that sign all suites.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What is installed on the machine.
-const STATUS: &str = "/var/lib/dpkg/status";
-
-/// What apt takes for installed, so that it does not download it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Installed {
-    /// Nothing at all.
-    Nothing,
-    /// What is installed on this machine.
-    Here,
-}
-
 /// apt with a state of its own below a directory, which goes with it.
 pub(crate) struct Apt {
     directory: PathBuf,
-    status: PathBuf,
 }
 
 impl Apt {
-    pub(crate) fn new(root: &Path, suite: &str, installed: Installed) -> Result<Self> {
+    pub(crate) fn new(root: &Path, suite: &str) -> Result<Self> {
         let directory = root.join("apt");
         fs::create_dir_all(directory.join("lists/partial"))?;
         fs::create_dir_all(directory.join("cache/archives/partial"))?;
-        let status = match installed {
-            Installed::Here => PathBuf::from(STATUS),
-            Installed::Nothing => directory.join("status"),
-        };
-        if installed == Installed::Nothing {
-            fs::write(&status, "")?;
-        }
+        // Nothing counts as installed: everything that is needed is downloaded.
+        fs::write(directory.join("status"), "")?;
         ensure!(Path::new(KEYS).is_file(), "no {KEYS}: install debian-archive-keyring");
         let source = format!("deb [signed-by={KEYS}] {} {suite} main\n", mirror());
         fs::write(directory.join("sources.list"), source)?;
-        Ok(Self { directory, status })
+        Ok(Self { directory })
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Result<()> {
         let at = |name: &str| self.directory.join(name).display().to_string();
         let mut command = Command::new("apt-get");
         let options = [
-            format!("Dir::State::status={}", self.status.display()),
+            format!("Dir::State::status={}", at("status")),
             format!("Dir::State::Lists={}", at("lists")),
             format!("Dir::Cache={}", at("cache")),
             format!("Dir::Etc::sourcelist={}", at("sources.list")),

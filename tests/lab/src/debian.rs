@@ -8,8 +8,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::apt::Apt;
+use crate::plan::DATA_ROOT;
 use crate::report::report;
 use crate::run::run;
+use crate::suite::once;
 
 /// A program, and where its libraries are.
 #[derive(Debug, Clone)]
@@ -43,6 +46,38 @@ impl Program {
         }
         let path = find(&root, name).with_context(|| format!("{package} has no {name}"))?;
         Ok(Program { path, root: Some(root) })
+    }
+
+    /// The authoritative name server.
+    ///
+    /// # Errors
+    /// As [`Program::fetch`].
+    pub fn knotd() -> Result<Program> {
+        Program::fetch("knot", "knotd")
+    }
+
+    /// The ACME server of Debian 14, which knows ARI and `Retry-After`; Debian 12's does not.
+    ///
+    /// # Errors
+    /// When it is not there yet and cannot be downloaded.
+    pub fn pebble() -> Result<Program> {
+        let root = Path::new(DATA_ROOT).join("packages/pebble-forky");
+        let path = root.join("usr/bin/pebble");
+        let make = |trial: &Path| {
+            let apt = Apt::new(trial, "forky")?;
+            apt.run(&["update"])?;
+            apt.run(&["install", "--download-only", "--yes", "pebble"])?;
+            // Alone: it needs no library but the machine's.
+            for package in apt.downloaded()? {
+                let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if name.starts_with("pebble_") {
+                    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(trial))?;
+                }
+            }
+            fs::remove_dir_all(trial.join("apt")).context("what apt downloaded")
+        };
+        once(&root, "Pebble of Debian forky", || path.is_file(), make)?;
+        Ok(Program { path, root: None })
     }
 
     /// A command that runs it.

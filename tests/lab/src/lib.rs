@@ -34,7 +34,6 @@ mod daemon;
 mod debian;
 mod image;
 mod pebble;
-mod programs;
 mod tar;
 mod tools;
 
@@ -53,7 +52,6 @@ pub use host::Host;
 pub use lab::{Lab, LabOptions};
 pub use pebble::{Pebble, PebbleOptions};
 pub use plan::NUMBERS;
-pub use programs::Program;
 pub use registry::{Owner, Record, list};
 pub use release::EngineRelease;
 pub use tools::{ensure_test_tools, ensure_tools};

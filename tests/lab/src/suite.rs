@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::apt::{Apt, Installed};
+use crate::apt::Apt;
 use crate::plan::DATA_ROOT;
 use crate::release::{self, EngineRelease};
 use crate::report::report;
@@ -90,7 +90,7 @@ fn remove(directory: &Path) -> Result<()> {
 }
 
 fn make(root: &Path, suite: &str, version: &str) -> Result<()> {
-    let apt = Apt::new(root, suite, Installed::Nothing)?;
+    let apt = Apt::new(root, suite)?;
     apt.run(&["update"])?;
     apt.run(&[&["install", "--yes", "--download-only"], &PACKAGES[..]].concat())?;
     for name in ["bin", "sbin", "lib", "lib64"] {

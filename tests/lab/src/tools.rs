@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::programs::Program;
+use crate::debian::Program;
 use crate::report::report;
 
 /// Programs and the Debian packages that have them.
@@ -43,6 +43,10 @@ const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 /// The loader of AppArmor profiles and its package.
 const APPARMOR_LOADER: (&str, &str) = ("apparmor_parser", "apparmor");
 
+/// Packages that are unpacked and not installed, and the program each is for.
+const UNPACKED: [(&str, &str); 3] =
+    [("knot", "knotd"), ("lighttpd", "lighttpd"), ("nginx", "nginx")];
+
 /// Installs what labs need and is missing, with apt; does nothing when everything is there.
 ///
 /// # Errors
@@ -59,7 +63,7 @@ pub fn ensure_test_tools() -> Result<()> {
     ensure(&TEST_PROGRAMS)?;
     // Kept for all later runs; a test that finds them missing would make them too.
     Program::pebble()?;
-    Program::knotd().map(|_| ())
+    UNPACKED.iter().try_for_each(|(package, name)| Program::fetch(package, name).map(|_| ()))
 }
 
 /// Installs the packages of those `programs` that are missing.
