@@ -13,7 +13,7 @@ use crate::run::run;
 const MIRROR: &str = "http://deb.debian.org/debian/";
 
 /// Keys that sign all suites.
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// apt with a state of its own below a directory, which goes with it.
 pub(crate) struct Apt {

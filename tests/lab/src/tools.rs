@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::apt;
 use crate::debian::Program;
 use crate::report::report;
 
@@ -33,8 +34,13 @@ const PROGRAMS: [(&str, &str); 16] = [
 
 /// What only tests call. The registry's package starts a service where systemd runs, which a demo
 /// has no business to do.
-const TEST_PROGRAMS: [(&str, &str); 3] =
-    [("dig", "bind9-dnsutils"), ("docker-registry", "docker-registry"), ("musl-gcc", "musl-tools")];
+const TEST_PROGRAMS: [(&str, &str); 5] = [
+    (apt::KEYS, "debian-archive-keyring"),
+    ("dig", "bind9-dnsutils"),
+    ("docker-registry", "docker-registry"),
+    ("musl-gcc", "musl-tools"),
+    ("python3", "python3"),
+];
 
 /// Where the kernel says whether AppArmor confines programs; dockerd then loads a profile for its
 /// containers, and without the loader none of them starts.
@@ -81,8 +87,8 @@ fn ensure(programs: &[(&'static str, &'static str)]) -> Result<()> {
     );
     ensure!(is_installed(&search, "apt-get"), "missing, and there is no apt-get here: {list}");
     report(&format!("installing {list}"));
-    apt(&["update"], &BTreeSet::new())?;
-    apt(&["install", "--yes", "--no-install-recommends"], &packages)?;
+    apt_get(&["update"], &BTreeSet::new())?;
+    apt_get(&["install", "--yes", "--no-install-recommends"], &packages)?;
     match missing(programs, confined, |program| is_installed(&search, program)).len() {
         0 => Ok(()),
         _ => bail!("{list} are installed, but not all programs are in PATH ({search})"),
@@ -98,11 +104,12 @@ fn missing(
     needed.filter(|(program, _)| !is_installed(program)).map(|(_, package)| package).collect()
 }
 
+/// Whether a program is in one of the directories; one with a path of its own, whether it is there.
 fn is_installed(search: &str, program: &str) -> bool {
     search.split(':').any(|directory| Path::new(directory).join(program).is_file())
 }
 
-fn apt(args: &[&str], packages: &BTreeSet<&str>) -> Result<()> {
+fn apt_get(args: &[&str], packages: &BTreeSet<&str>) -> Result<()> {
     let status = Command::new("apt-get")
         .arg("--quiet")
         .args(args)
