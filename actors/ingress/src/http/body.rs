@@ -17,6 +17,8 @@ pub(super) enum Fault {
     TooLarge,
     Silent,
     Gone,
+    /// The whole request took too long.
+    Late,
 }
 
 impl fmt::Display for Fault {
@@ -25,6 +27,7 @@ impl fmt::Display for Fault {
             Fault::TooLarge => "the body is too large",
             Fault::Silent => "no more of the body came in time",
             Fault::Gone => "the body broke off",
+            Fault::Late => "the request took too long",
         })
     }
 }
@@ -34,8 +37,31 @@ impl Error for Fault {}
 /// Bytes per second that are not slow.
 const PACE: u64 = 240;
 
-/// Where the one who waits for an answer sees what became of the request's body.
-pub(super) type Verdict = Rc<Cell<Option<Fault>>>;
+/// What the one who waits for an answer sees of the request's body.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    fault: Cell<Option<Fault>>,
+    moved: Cell<Option<Instant>>,
+}
+
+impl Upload {
+    /// Why it broke off.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
+
+    /// Ends when nothing of it has moved for so long.
+    pub(super) async fn rest(&self, longest: Duration) {
+        let mut until = Instant::now() + longest;
+        loop {
+            tokio::time::sleep_until(until).await;
+            match self.moved.get().map(|moved| moved + longest) {
+                Some(later) if later > until => until = later,
+                _ => return,
+            }
+        }
+    }
+}
 
 /// Is told whether the body ended well, and its bytes.
 type OnEnd = Box<dyn FnOnce(bool, u64)>;
@@ -46,7 +72,8 @@ pub(super) struct Body {
     passed: u64,
     limit: Option<u64>,
     silence: Option<Silence>,
-    verdict: Option<Verdict>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    upload: Option<Rc<Upload>>,
     on_end: Option<OnEnd>,
 }
 
@@ -92,7 +119,15 @@ impl Body {
     }
 
     fn new(source: Source) -> Body {
-        Body { source, passed: 0, limit: None, silence: None, verdict: None, on_end: None }
+        Body {
+            source,
+            passed: 0,
+            limit: None,
+            silence: None,
+            deadline: None,
+            upload: None,
+            on_end: None,
+        }
     }
 
     /// Breaks off after so many bytes.
@@ -122,8 +157,14 @@ impl Body {
         self
     }
 
-    pub(super) fn reports_to(mut self, verdict: Verdict) -> Body {
-        self.verdict = Some(verdict);
+    /// Breaks off at that time.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Body {
+        self.deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+        self
+    }
+
+    pub(super) fn reports_to(mut self, upload: Rc<Upload>) -> Body {
+        self.upload = Some(upload);
         self
     }
 
@@ -140,8 +181,8 @@ impl Body {
     }
 
     fn break_off(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        if let Some(verdict) = &self.verdict {
-            verdict.set(Some(fault));
+        if let Some(upload) = &self.upload {
+            upload.fault.set(Some(fault));
         }
         self.end(false);
         Poll::Ready(Some(Err(fault)))
@@ -183,6 +224,11 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return self.break_off(Fault::Late);
+        }
         match self.poll_source(cx) {
             Poll::Pending if self.is_silent(cx) => self.break_off(Fault::Silent),
             Poll::Pending => Poll::Pending,
@@ -195,6 +241,9 @@ impl HttpBody for Body {
                 self.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if let Some(silence) = &mut self.silence {
                     silence.heard();
+                }
+                if let Some(upload) = &self.upload {
+                    upload.moved.set(Some(Instant::now()));
                 }
                 if self.limit.is_some_and(|limit| self.passed > limit) {
                     return self.break_off(Fault::TooLarge);

@@ -1,7 +1,7 @@
 //! One request and its answer between the proxy and the replicas, with what is tried again.
 
 use super::answer::Refusal;
-use super::body::{Body, Fault, Verdict};
+use super::body::{Body, Fault, Upload};
 use super::counters::count;
 use super::loads::{Crew, Known, Running};
 use super::pool::Lease;
@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use jaco_ingress_core::request::{Choice, NoReplica, Retries, Tried, choose};
 use jaco_model::spec::{HostHeader, RouteOptions};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// What a request needs besides itself.
@@ -25,7 +26,7 @@ pub(super) struct Errand<'a> {
     pub(super) is_http2: bool,
     pub(super) affinity: u64,
     pub(super) wanted: Option<usize>,
-    pub(super) verdict: Verdict,
+    pub(super) upload: Rc<Upload>,
 }
 
 /// An answer, and what must be kept until its end.
@@ -64,13 +65,21 @@ pub(super) async fn run(
     let (mut request, mut attempts) = (request, 0);
     let mut passed = Vec::new();
     loop {
-        let at = pick(errand, &passed)?;
+        let (at, running) = pick(errand, &passed).await?;
         attempts += 1;
         if attempts > 1 {
             count(&errand.worker.shared.counters.retries);
         }
         let failed = match once(errand, at, request).await {
-            Ok((response, running, sender)) => {
+            Ok((response, sender)) => {
+                let tried = Tried::Answered(response.status().as_u16());
+                let again =
+                    spare.as_ref().filter(|_| retries.again(lb, tried, budget, clock.mono()));
+                if let Some(spare) = again {
+                    request = copy(spare);
+                    passed.push(at);
+                    continue;
+                }
                 let from = errand.crew.address(at, errand.port);
                 return Ok(Answered { response, at, from, running, sender, attempts });
             }
@@ -83,7 +92,7 @@ pub(super) async fn run(
             Failed::Unsent(_) => (Tried::Unsent, "upstream_reset"),
             Failed::Lost(reason) => (Tried::Lost, *reason),
         };
-        if let Some(fault) = errand.verdict.get() {
+        if let Some(fault) = errand.upload.fault() {
             return Err(blame(fault));
         }
         passed.push(at);
@@ -103,10 +112,48 @@ fn blame(fault: Fault) -> Refusal {
         Fault::TooLarge => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_limit"),
         Fault::Silent => Refusal::new(StatusCode::REQUEST_TIMEOUT, "client_timeout"),
         Fault::Gone => Refusal::bad("client_closed"),
+        Fault::Late => Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
     }
 }
 
-fn pick(errand: &Errand<'_>, tried: &[usize]) -> Result<usize, Refusal> {
+/// A replica with room for one more request; when all are full, the first that has room again.
+async fn pick(errand: &Errand<'_>, tried: &[usize]) -> Result<(usize, Running), Refusal> {
+    if let Some(found) = look(errand, tried)? {
+        return Ok(found);
+    }
+    let line = &errand.crew.line;
+    let overload = || Refusal::unavailable("overload", 1);
+    let place = line.enter().ok_or_else(overload)?;
+    loop {
+        // Told from before it looks: what ends between the look and the wait is not missed.
+        let mut room = pin!(line.room());
+        room.as_mut().enable();
+        if let Some(found) = look(errand, tried)? {
+            return Ok(found);
+        }
+        tokio::time::timeout_at(place.until, room).await.map_err(|_| overload())?;
+    }
+}
+
+/// `None` when all replicas are full.
+fn look(errand: &Errand<'_>, tried: &[usize]) -> Result<Option<(usize, Running)>, Refusal> {
+    loop {
+        match choose_now(errand, tried) {
+            Err(NoReplica::Missing) => return Err(Refusal::no_upstream()),
+            Err(NoReplica::Busy) => return Ok(None),
+            Ok(at) => {
+                // Else another thread was faster.
+                if let Some(running) =
+                    Running::begin(errand.crew, at, errand.options.max_concurrent)
+                {
+                    return Ok(Some((at, running)));
+                }
+            }
+        }
+    }
+}
+
+fn choose_now(errand: &Errand<'_>, tried: &[usize]) -> Result<usize, NoReplica> {
     let worker = errand.worker;
     let choice = Choice {
         lb: &errand.options.lb,
@@ -118,18 +165,14 @@ fn pick(errand: &Errand<'_>, tried: &[usize]) -> Result<usize, Refusal> {
         random: worker.random(),
         turn: errand.known.turn(),
     };
-    choose(errand.crew.endpoints(), &errand.crew.loads, &choice).map_err(|none| match none {
-        NoReplica::Missing => Refusal::no_upstream(),
-        NoReplica::Busy => Refusal::unavailable("overload", 1),
-    })
+    choose(errand.crew.endpoints(), &errand.crew.loads, &choice)
 }
 
-type Got = (Response<Incoming>, Running, Option<http1::SendRequest<Body>>);
+type Got = (Response<Incoming>, Option<http1::SendRequest<Body>>);
 
 async fn once(errand: &Errand<'_>, at: usize, mut request: Request<Body>) -> Result<Got, Failed> {
     let load = &errand.crew.loads[at];
     let to = errand.crew.address(at, errand.port);
-    let running = Running::new(load.clone());
     let timeouts = &errand.options.timeouts;
     let clock = errand.worker.shared.config.clock;
     let within = timeouts.connect.std();
@@ -148,18 +191,23 @@ async fn once(errand: &Errand<'_>, at: usize, mut request: Request<Body>) -> Res
                 return Err(Failed::Unsent(Box::new(request)));
             }
         };
-        load.connected();
         address(&mut request, to, errand);
         let was_reused = matches!(lease, Lease::Http1 { is_reused: true, .. });
+        if !was_reused {
+            load.connected();
+        }
         let sending = send(lease, request);
         let sent = if timeouts.response.0 == 0 {
             sending.await
         } else {
-            let waiting = tokio::time::timeout(timeouts.response.std(), sending).await;
-            waiting.map_err(|_| Failed::Late)?
+            tokio::select! {
+                biased;
+                sent = sending => sent,
+                () = errand.upload.rest(timeouts.response.std()) => Err(Failed::Late),
+            }
         };
         match sent {
-            Ok((response, sender)) => return Ok((response, running, sender)),
+            Ok(got) => return Ok(got),
             // An idle connection was closed under our hands: the next one may be good.
             Err(Failed::Unsent(again)) if was_reused => request = *again,
             Err(failed) => return Err(failed),
@@ -167,10 +215,7 @@ async fn once(errand: &Errand<'_>, at: usize, mut request: Request<Body>) -> Res
     }
 }
 
-async fn send(
-    lease: Lease,
-    request: Request<Body>,
-) -> Result<(Response<Incoming>, Option<http1::SendRequest<Body>>), Failed> {
+async fn send(lease: Lease, request: Request<Body>) -> Result<Got, Failed> {
     let (sent, sender) = match lease {
         Lease::Http1 { mut sender, .. } => {
             if sender.ready().await.is_err() {

@@ -1,7 +1,7 @@
 //! A request made one for a replica, and the replica's answer made one for the client.
 
 use super::answer::Refusal;
-use super::body::{Body, Verdict};
+use super::body::{Body, Upload};
 use super::exchange::{self, Answered, Errand};
 use super::headers;
 use super::loads::{Crew, Known};
@@ -20,6 +20,7 @@ use jaco_kit_core::mix::fnv;
 use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, UpstreamProtocol};
 use std::net::IpAddr;
 use std::rc::Rc;
+use tokio::time::Instant;
 
 impl Visit {
     /// Lets a replica answer.
@@ -46,7 +47,8 @@ impl Visit {
         let affinity = self.affinity(&options.lb.policy, request.headers());
         let wanted = wanted(options, &crew, request.headers());
         let upgrade = self.prepare(route, &mut request, path, is_http2)?;
-        let verdict = Verdict::default();
+        let upload = Rc::new(Upload::default());
+        let deadline = self.deadline(options);
         let idle = options.timeouts.read.std();
         let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
         let limit = options.body_limit;
@@ -59,7 +61,7 @@ impl Visit {
             }
             let body = Body::stream(body).at_most(limit).silent_at_most(idle);
             let body = if is_stream { body } else { body.paced(slow) };
-            body.reports_to(verdict.clone())
+            body.reports_to(upload.clone())
         });
         let errand = Errand {
             worker: &self.worker,
@@ -70,11 +72,25 @@ impl Visit {
             is_http2,
             affinity,
             wanted,
-            verdict,
+            upload,
         };
-        let answered = exchange::run(&errand, request).await?;
+        let answering = exchange::run(&errand, request);
+        let answered = match deadline {
+            None => answering.await?,
+            Some(deadline) => {
+                let late = |_| Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout");
+                tokio::time::timeout_at(deadline, answering).await.map_err(late)??
+            }
+        };
         self.attempts = answered.attempts;
-        self.relay(route, answered, upgrade, &crew, wanted)
+        self.relay(route, answered, upgrade, &crew, wanted, deadline)
+    }
+
+    /// When the whole request must be over. What was upgraded is no request any more.
+    fn deadline(&self, options: &RouteOptions) -> Option<Instant> {
+        let longest = Some(options.timeouts.request.std()).filter(|longest| !longest.is_zero())?;
+        let passed = self.shared().config.clock.mono().since(self.began);
+        Some(Instant::now() + longest.saturating_sub(passed))
     }
 
     fn crew(&self, known: &Known, route: &Route, table: &Table) -> Option<Rc<Crew>> {
@@ -158,6 +174,7 @@ impl Visit {
         upgrade: Option<Upgrade>,
         crew: &Crew,
         wanted: Option<usize>,
+        deadline: Option<Instant>,
     ) -> Result<Response<Body>, Refusal> {
         let Answered { mut response, at, from, running, sender, .. } = answered;
         let options = &route.spec.options;
@@ -196,7 +213,7 @@ impl Visit {
         }
         let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
         Ok(response.map(|body| {
-            Body::stream(body).silent_at_most(idle).at_end(move |is_whole, _| {
+            Body::stream(body).silent_at_most(idle).until(deadline).at_end(move |is_whole, _| {
                 drop(running);
                 if let Some(sender) = sender.filter(|_| is_whole) {
                     pool.give_back(from, sender, clock.mono());

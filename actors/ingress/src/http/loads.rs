@@ -3,10 +3,11 @@
 //! Counters are shared by all threads and found under a lock, once for each change of a route or
 //! its replicas; each thread keeps what it found, so that requests take no lock.
 
+use super::line::Line;
 use jaco_ingress_core::request::{Buckets, Budget, Load, sticky};
 use jaco_ingress_core::{Endpoint, Route, Service, Table};
 use jaco_kit_core::Mono;
-use jaco_model::InstanceId;
+use jaco_model::{DeploymentName, InstanceId, ServiceName};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,6 +26,8 @@ pub(super) struct Meter {
 pub(super) struct Loads {
     /// By replica and port.
     loads: Mutex<BTreeMap<(InstanceId, u16), Arc<Load>>>,
+    /// By service and port.
+    lines: Mutex<BTreeMap<(DeploymentName, ServiceName, u16), Arc<Line>>>,
     /// By domain and path.
     meters: Mutex<BTreeMap<(String, String), Arc<Meter>>>,
 }
@@ -40,6 +43,12 @@ impl Loads {
         endpoints.map(&mut load).collect()
     }
 
+    fn line(&self, service: &Service, port: u16) -> Arc<Line> {
+        let key = (service.deployment.clone(), service.name.clone(), port);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.entry(key).or_default().clone()
+    }
+
     fn meter(&self, route: &Route) -> Arc<Meter> {
         let key = (route.spec.domain.clone(), route.spec.path.clone());
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,6 +61,8 @@ impl Loads {
         let known: BTreeSet<&InstanceId> = endpoints.map(|endpoint| &endpoint.instance).collect();
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         loads.retain(|(instance, _), load| load.running() > 0 || known.contains(instance));
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|(deployment, name, _), _| table.service(deployment, name).is_some());
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         meters.retain(|(domain, path), _| {
             table.sites.get(domain).is_some_and(|site| site.routes.contains_key(path))
@@ -61,18 +72,23 @@ impl Loads {
 
 /// A running request; it counts until it is dropped.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Load>);
+pub(super) struct Running {
+    load: Arc<Load>,
+    line: Arc<Line>,
+}
 
 impl Running {
-    pub(super) fn new(load: Arc<Load>) -> Running {
-        load.begin();
-        Running(load)
+    /// `None` when the replica has as many already.
+    pub(super) fn begin(crew: &Crew, at: usize, most: Option<u32>) -> Option<Running> {
+        let load = crew.loads.get(at)?;
+        load.begin(most).then(|| Running { load: load.clone(), line: crew.line.clone() })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.end();
+        self.load.end();
+        self.line.move_up();
     }
 }
 
@@ -82,6 +98,7 @@ pub(super) struct Crew {
     service: Arc<Service>,
     /// In the order of the service's endpoints, as are the marks.
     pub(super) loads: Vec<Arc<Load>>,
+    pub(super) line: Arc<Line>,
     /// What stands for each in cookies; empty when the route sets none.
     pub(super) marks: Vec<String>,
 }
@@ -133,6 +150,7 @@ impl Known {
         let crew = Rc::new(Crew {
             service: service.clone(),
             loads: loads.of(service, port, now),
+            line: loads.line(service, port),
             marks: marks.collect(),
         });
         known.replace(crew.clone());

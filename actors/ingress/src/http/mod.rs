@@ -17,6 +17,7 @@ mod exchange;
 mod forward;
 mod gates;
 mod headers;
+mod line;
 mod loads;
 mod pipeline;
 mod pool;

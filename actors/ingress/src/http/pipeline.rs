@@ -39,7 +39,7 @@ pub(super) struct Visit {
     method: Method,
     path: String,
     version: Version,
-    began: Mono,
+    pub(super) began: Mono,
     route: Option<Arc<Route>>,
     pub(super) attempts: u32,
     reason: &'static str,

@@ -6,6 +6,7 @@ mod crowd;
 mod floods;
 mod http1;
 mod proxied;
+mod retry;
 mod smuggling;
 mod support;
 mod tls;

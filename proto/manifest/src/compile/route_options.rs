@@ -213,7 +213,6 @@ fn load_balancer(cx: &mut Cx, item: &Item<'_>) -> LoadBalancing {
     made.retry_for = fields.duration(cx, "retry_for").unwrap_or(made.retry_for);
     for entry in fields.get("retry_on").map(|item| item.list(cx)).unwrap_or_default() {
         made.retry_on.extend(entry.choice(cx, &[("502", 502), ("503", 503), ("504", 504)]));
-        cx.later(&entry.place, "retry_on");
     }
     made
 }
@@ -250,11 +249,6 @@ fn timeouts(cx: &mut Cx, item: &Item<'_>) -> RouteTimeouts {
         if let Some(written) = fields.duration(cx, key) {
             *value = written;
         }
-    }
-    if made.request.0 > 0
-        && let Some(item) = fields.get("request")
-    {
-        cx.later(&item.place, "timeouts.request");
     }
     made
 }

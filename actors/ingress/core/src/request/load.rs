@@ -38,9 +38,13 @@ impl Load {
         }
     }
 
-    /// Counts a request until [`Load::end`].
-    pub fn begin(&self) {
-        self.running.fetch_add(1, Relaxed);
+    /// Counts a request until [`Load::end`], unless so many run already.
+    pub fn begin(&self, most: Option<u32>) -> bool {
+        let Some(most) = most else {
+            self.running.fetch_add(1, Relaxed);
+            return true;
+        };
+        self.running.fetch_update(Relaxed, Relaxed, |n| (n < most).then(|| n + 1)).is_ok()
     }
 
     /// A request that was begun is over.

@@ -41,7 +41,7 @@ fn every_policy_shares_requests_evenly() {
 fn of_two_the_less_busy_is_taken_and_the_busiest_of_all_never() {
     let (all, loads) = (endpoints(&[false; 5]), loads(5));
     for (at, load) in loads.iter().enumerate() {
-        (0..at).for_each(|_| load.begin());
+        (0..at).for_each(|_| assert!(load.begin(None)));
     }
     let lb = balancing(LbPolicy::LeastRequests);
     let mut shares = [0_u32; 5];
@@ -56,11 +56,11 @@ fn of_two_the_less_busy_is_taken_and_the_busiest_of_all_never() {
 fn a_busy_replica_is_passed_over_and_a_full_service_told_from_an_empty_one() {
     let (all, loads, lb) = (endpoints(&[false; 2]), loads(2), LoadBalancing::default());
     let one = Choice { most: Some(1), ..choice(&lb, 1) };
-    loads[0].begin();
+    assert!(loads[0].begin(Some(1)) && !loads[0].begin(Some(1)));
     for n in 0..50 {
         assert_eq!(choose(&all, &loads, &Choice { random: n, ..one }), Ok(1));
     }
-    loads[1].begin();
+    assert!(loads[1].begin(None));
     assert_eq!(choose(&all, &loads, &one), Err(NoReplica::Busy));
     loads[0].end();
     assert_eq!(choose(&all, &loads, &one), Ok(0));
