@@ -30,8 +30,20 @@ pub(crate) fn moment(flag: &str, text: Option<&str>, now: u64) -> Result<Option<
 
 /// For how long something has lasted, in its largest unit: `12s`, `5m`, `3h`, `2d`.
 pub(crate) fn lasted(since: &str, now: u64) -> String {
-    let Some(since) = parse(since) else { return String::new() };
-    match now.saturating_sub(since) {
+    parse(since).map(|since| length(now.saturating_sub(since))).unwrap_or_default()
+}
+
+/// How far a moment is from `now`: `in 9d`, `5m ago`.
+pub(crate) fn distance(at: &str, now: u64) -> String {
+    match parse(at) {
+        Some(at) if at > now => format!("in {}", length(at - now)),
+        Some(at) => format!("{} ago", length(now - at)),
+        None => String::new(),
+    }
+}
+
+fn length(ms: u64) -> String {
+    match ms {
         ms if ms < MINUTE => format!("{}s", ms / SECOND),
         ms if ms < HOUR => format!("{}m", ms / MINUTE),
         ms if ms < DAY => format!("{}h", ms / HOUR),
@@ -61,5 +73,7 @@ mod tests {
         for (now, text) in [(0, "0s"), (59_999, "59s"), (3_600_000, "1h"), (200_000_000, "2d")] {
             assert_eq!(lasted(since, now), text);
         }
+        assert_eq!(distance("1970-01-01T01:00:00Z", 0), "in 1h");
+        assert_eq!(distance(since, 120_000), "2m ago");
     }
 }

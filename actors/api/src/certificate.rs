@@ -29,32 +29,73 @@ pub(crate) fn check(spec: &DeploymentSpec, now: WallMs) -> Result<(), Fault> {
 }
 
 fn one(pem: &[u8], domain: &str, now: WallMs) -> Result<(), String> {
-    let chain: Result<Vec<CertificateDer<'static>>, _> =
-        CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| format!("the chain is damaged: {error}"))?;
+    let chain = chain(pem)?;
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("no key: {error}"))?;
-    let leaf = chain.first().ok_or("it has no certificate")?.clone();
+    let der = chain.first().ok_or("it has no certificate")?.clone();
     CertifiedKey::from_der(chain, key, &default_provider())
         .map_err(|error| format!("key and certificate do not belong together: {error}"))?;
-    let (_, leaf) = X509Certificate::from_der(&leaf).map_err(|error| error.to_string())?;
-    let seconds = i64::try_from(now.0 / 1_000).unwrap_or(i64::MAX);
-    let validity = leaf.validity();
-    if seconds < validity.not_before.timestamp() {
-        return Err(format!("it is not valid before {}", validity.not_before));
+    let leaf = Leaf::of(&der)?;
+    if now < leaf.not_before {
+        return Err(format!("it is not valid before {}", leaf.not_before));
     }
-    if seconds > validity.not_after.timestamp() {
-        return Err(format!("it was valid until {}", validity.not_after));
+    if now > leaf.not_after {
+        return Err(format!("it was valid until {}", leaf.not_after));
     }
-    let names = leaf.subject_alternative_name().map_err(|error| error.to_string())?;
-    let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
-    let covers = names.iter().any(|name| match name {
-        GeneralName::DNSName(name) => {
-            let name = name.to_ascii_lowercase();
-            name == domain || is_under_wildcard(domain, &name)
-        }
-        _ => false,
-    });
+    let covers = leaf.names.iter().any(|name| name == domain || is_under_wildcard(domain, name));
     covers.then_some(()).ok_or_else(|| "none of its names is that domain".to_owned())
+}
+
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<_, _> = CertificateDer::pem_slice_iter(pem).collect();
+    chain.map_err(|error| format!("the chain is damaged: {error}"))
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    /// Names, in lower case.
+    pub(crate) names: Vec<String>,
+    /// Who signed it: the common name, else the organisation, else all of the name.
+    pub(crate) issuer: String,
+    /// Since when it is valid.
+    pub(crate) not_before: WallMs,
+    /// Until when it is valid.
+    pub(crate) not_after: WallMs,
+}
+
+impl Leaf {
+    /// Reads the first certificate of a chain.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(crate) fn read(pem: &str) -> Result<Leaf, String> {
+        Leaf::of(chain(pem.as_bytes())?.first().ok_or("it has no certificate")?)
+    }
+
+    fn of(der: &CertificateDer<'_>) -> Result<Leaf, String> {
+        let (_, leaf) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let names = leaf.subject_alternative_name().map_err(|error| error.to_string())?;
+        let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
+        let names = names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
+        let issuer = leaf.issuer();
+        let mut words = issuer.iter_common_name().chain(issuer.iter_organization());
+        let word = words.find_map(|word| word.as_str().ok());
+        let (begin, end) = (leaf.validity().not_before, leaf.validity().not_after);
+        Ok(Leaf {
+            names: names.collect(),
+            issuer: word.map_or_else(|| issuer.to_string(), str::to_owned),
+            not_before: moment(begin.timestamp()),
+            not_after: moment(end.timestamp()),
+        })
+    }
+}
+
+/// Seconds since the Unix epoch; before it is the epoch.
+fn moment(seconds: i64) -> WallMs {
+    WallMs(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod apply;
 mod backend;
 mod caller;
 mod certificate;
+mod certs;
 mod change;
 mod detail;
 mod door;

@@ -14,7 +14,7 @@ use jaco_model::view::{
     ClusterView, DeploymentRow, NetworkView, QuorumView, ReplicaRow, RolloutView, StatusView,
     VolumeView,
 };
-use jaco_model::{DeploymentName, ErrorCode, Fault, NodeId};
+use jaco_model::{DeploymentName, ErrorCode, Fault, NodeId, WallMs};
 use jaco_state::State;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -100,18 +100,18 @@ pub(crate) struct StatusQuery {
 pub(crate) async fn status(api: Data<Api>, query: Query<StatusQuery>) -> Answer<HttpResponse> {
     let state = api.read(query.consistent).await?;
     let target = query.target.as_deref().map(|text| Target::parse(&state, text)).transpose()?;
-    let view = status_view(&state, target.as_ref(), query.all);
+    let view = status_view(&state, target.as_ref(), query.all, api.backend.now());
     if !query.watch {
         return Ok(HttpResponse::Ok().json(view));
     }
     let states = api.backend.state();
     let all = query.all;
     let snapshots = stream::unfold((states, None), move |(mut states, last)| {
-        let target = target.clone();
+        let (target, api) = (target.clone(), api.clone());
         async move {
             loop {
                 let state = states.borrow_and_update().clone();
-                let view = status_view(&state, target.as_ref(), all);
+                let view = status_view(&state, target.as_ref(), all, api.backend.now());
                 if last.as_ref() != Some(&view) {
                     return Some((view.clone(), (states, Some(view))));
                 }
@@ -130,7 +130,13 @@ pub(crate) async fn next_state(states: &mut watch::Receiver<Arc<State>>) -> Opti
 }
 
 /// The status of everything, or of a target.
-pub(crate) fn status_view(state: &State, target: Option<&Target>, all: bool) -> StatusView {
+pub(crate) fn status_view(
+    state: &State,
+    target: Option<&Target>,
+    all: bool,
+    now: WallMs,
+) -> StatusView {
+    let of = target.and_then(|target| target.deployment(state));
     let wanted = |deployment: &Deployment| {
         target.is_none_or(|t| t.deployment(state).as_ref() == Some(&deployment.name))
     };
@@ -148,7 +154,8 @@ pub(crate) fn status_view(state: &State, target: Option<&Target>, all: bool) -> 
     StatusView {
         deployments: deployments.map(|deployment| deployment_row(state, deployment)).collect(),
         replicas,
-        routes: crate::route::rows(state, target.and_then(|t| t.deployment(state)).as_ref()),
+        routes: crate::route::rows(state, of.as_ref()),
+        certs: crate::certs::rows(state, of.as_ref(), now),
     }
 }
 

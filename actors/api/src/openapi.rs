@@ -27,6 +27,8 @@ pub(crate) const CALLS: &[Call] = &[
     ("get", "/v1/networks", "Networks in use"),
     ("get", "/v1/routes", "Routes; `domain` picks one"),
     ("get", "/v1/routes/{domain}", "The routes of a domain with their replicas"),
+    ("get", "/v1/certificates", "Certificates of the front door, by domain"),
+    ("get", "/v1/certificates/{domain}", "The certificate of one domain"),
     ("get", "/v1/audit", "Audit log; `follow` streams new lines"),
     ("get", "/v1/replicas", "Replicas"),
     ("get", "/v1/replicas/{id}", "One replica with its history"),

@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::{Backend, Membership};
 use crate::caller::Caller;
-use crate::{apply, change, logs, look, nodes, openapi, route, wait, why};
+use crate::{apply, certs, change, logs, look, nodes, openapi, route, wait, why};
 use actix_web::dev::{Payload, Server};
 use actix_web::web::{self, Data};
 use actix_web::{App, FromRequest, HttpRequest, HttpServer};
@@ -71,6 +71,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/v1/volumes", get().to(look::volumes))
         .route("/v1/routes", get().to(route::routes))
         .route("/v1/routes/{domain}", get().to(route::route))
+        .route("/v1/certificates", get().to(certs::certificates))
+        .route("/v1/certificates/{domain}", get().to(certs::one))
         .route("/v1/networks", get().to(look::networks))
         .route("/v1/audit", get().to(look::audit))
         .route("/v1/replicas", get().to(look::replicas))

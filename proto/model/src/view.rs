@@ -3,11 +3,13 @@
 //! Keys are the compatibility surface: they are added, never renamed. Optional ones are left out
 //! when unset; lists are never null.
 
+mod certificate;
 mod deploy;
 mod look;
 mod node;
 mod why;
 
+pub use certificate::CertificateView;
 pub use deploy::{
     AppliedView, ApplyRequest, ChangeView, DiffFile, DiffView, DocumentsRequest, PlanRequest,
     PlanView, Progress, ResolveImage, RestartRequest, RestartedView, RestoredReason, RevisionView,

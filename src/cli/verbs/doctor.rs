@@ -7,7 +7,7 @@ use crate::cli::output::{Table, print, show, upper};
 use crate::cli::{Failure, Format, Globals, Outcome};
 use crate::daemon::config::{self, Effective};
 use argh::{ArgsInfo, FromArgs};
-use jaco_model::view::{ClusterView, NodeView, VersionView};
+use jaco_model::view::{CertificateView, ClusterView, NodeView, VersionView};
 use serde::Serialize;
 use std::path::Path;
 
@@ -107,6 +107,7 @@ fn daemon(globals: &Globals) -> Vec<Check> {
     });
     checks.extend(view.nodes.iter().map(engine));
     checks.extend(addresses(&view));
+    checks.extend(certificates(globals));
     checks
 }
 
@@ -124,6 +125,36 @@ fn addresses(view: &ClusterView) -> Option<Check> {
                 "remove deployments or networks that are not needed, or put them on fewer nodes";
             Check::warn("addresses", message, hint)
         }
+    })
+}
+
+/// Certificates of the front door.
+fn certificates(globals: &Globals) -> Vec<Check> {
+    let answer = Client::new(globals)
+        .and_then(|client| client.call::<Vec<CertificateView>>(&Call::get("/v1/certificates")));
+    let rows = answer.unwrap_or_default();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let bad: Vec<Check> = rows.iter().filter_map(certificate).collect();
+    match bad.is_empty() {
+        true => vec![Check::ok("certificates", format!("{} without a fault", rows.len()))],
+        false => bad,
+    }
+}
+
+/// What is wrong with one.
+fn certificate(row: &CertificateView) -> Option<Check> {
+    let hint = format!("jaco why cert {}", row.domain);
+    let message = match (&row.alarm, &row.last_error) {
+        (Some(alarm), _) => alarm,
+        (None, Some(error)) => error,
+        (None, None) => return None,
+    };
+    let message = format!("{}: {message}", row.domain);
+    Some(match row.state == "expired" {
+        true => Check::fail("certificates", message, &hint),
+        false => Check::warn("certificates", message, &hint),
     })
 }
 

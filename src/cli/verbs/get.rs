@@ -1,5 +1,6 @@
 //! `jaco get`: what is stored, thing by thing.
 
+mod cert;
 mod deployment;
 mod replica;
 mod route;
@@ -10,7 +11,7 @@ use crate::cli::{Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
 use jaco_model::view::{DeploymentSummary, NetworkView, ReplicaRow, VolumeView};
 
-/// show stored deployments, replicas, routes, volumes and networks
+/// show stored deployments, replicas, routes, certificates, volumes and networks
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "get")]
 pub(crate) struct Get {
@@ -29,6 +30,8 @@ enum Kind {
     Networks(Networks),
     Routes(route::Routes),
     Route(route::Route),
+    Certs(cert::Certs),
+    Cert(cert::Cert),
 }
 
 /// list deployments
@@ -79,6 +82,8 @@ pub(crate) fn run(globals: &Globals, verb: Get) -> Outcome {
         Kind::Networks(Networks {}) => networks(globals, &client),
         Kind::Routes(verb) => route::list(globals, &client, verb),
         Kind::Route(verb) => route::one(globals, &client, &verb),
+        Kind::Certs(cert::Certs {}) => cert::list(globals, &client),
+        Kind::Cert(verb) => cert::one(globals, &client, &verb),
     }
 }
 

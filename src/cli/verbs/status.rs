@@ -1,14 +1,14 @@
-//! `jaco status`: deployments and replicas as they are.
+//! `jaco status`: deployments, replicas, routes and certificates as they are.
 
 use crate::cli::client::{Call, Client};
-use crate::cli::output::{Table, print, short_id, show, state, yaml};
+use crate::cli::output::{Table, notice, print, short_id, show, state, yaml};
 use crate::cli::stream::each;
 use crate::cli::{Format, Globals, Outcome};
 use argh::{ArgsInfo, FromArgs};
-use jaco_model::view::{DeploymentRow, ReplicaStatusRow, StatusView};
+use jaco_model::view::{CertificateView, DeploymentRow, ReplicaStatusRow, StatusView};
 use std::collections::BTreeMap;
 
-/// show deployments and replicas as they are
+/// show deployments, replicas, routes and certificates as they are
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
 pub(crate) struct Status {
@@ -34,6 +34,9 @@ pub(crate) fn run(globals: &Globals, verb: Status) -> Outcome {
     if !verb.watch {
         let view: StatusView = client.call(&call)?;
         show(globals, &view, || text(globals, &view));
+        for alarm in alarms(&view.certs) {
+            notice(globals, &format!("warning: {alarm}"));
+        }
         return Ok(0);
     }
     let mut first = true;
@@ -87,12 +90,40 @@ fn text(globals: &Globals, view: &StatusView) -> String {
             format!("{}/{}", row.ready_replicas, row.total_replicas),
         ]);
     }
+    let certs = match view.certs.is_empty() {
+        true => String::new(),
+        false => format!("\nCerts:\n{}", certs(globals, &view.certs).fit(width)),
+    };
     format!(
-        "Deployments:\n{}\nReplicas:\n{}\nRoutes:\n{}",
+        "Deployments:\n{}\nReplicas:\n{}\nRoutes:\n{}{certs}",
         deployments.fit(width),
         replicas.fit(width),
         routes.fit(width)
     )
+}
+
+fn certs(globals: &Globals, rows: &[CertificateView]) -> Table {
+    let mut table =
+        Table::new(&["DOMAIN", "ENVIRONMENT", "NOT_AFTER", "LAST_RENEWAL_AT", "STATE", "REASON"]);
+    for row in rows {
+        table.row([
+            row.domain.clone(),
+            row.environment.clone(),
+            row.not_after.clone().unwrap_or_default(),
+            row.last_renewal_at.clone().unwrap_or_default(),
+            state(globals, &row.state),
+            row.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+/// What certificates need somebody for.
+pub(super) fn alarms(certs: &[CertificateView]) -> impl Iterator<Item = String> {
+    certs.iter().filter_map(|row| {
+        let alarm = row.alarm.as_ref()?;
+        Some(format!("certificate of {}: {alarm} (jaco why cert {})", row.domain, row.domain))
+    })
 }
 
 fn deployment(globals: &Globals, row: &DeploymentRow) -> [String; 6] {
@@ -180,7 +211,7 @@ mod tests {
             details: map(&[("exit_code", "3")]),
             ..ReplicaStatusRow::default()
         };
-        StatusView { deployments: vec![shop], replicas: vec![web, job], routes: Vec::new() }
+        StatusView { deployments: vec![shop], replicas: vec![web, job], ..StatusView::default() }
     }
 
     #[test]
@@ -200,6 +231,31 @@ shop-job-0  FAILED   node-1  -                 -                     container_e
 Routes:
 DOMAIN  PATH  DEPLOYMENT  SERVICE  PORT  TLS  READY
 "
+        );
+    }
+
+    #[test]
+    fn certificates_have_a_table_when_there_are_any() {
+        let row = CertificateView {
+            domain: "shop.test".into(),
+            environment: "custom".into(),
+            state: "pending".into(),
+            last_error: Some("no such host".into()),
+            alarm: Some("it ends in 3 days".into()),
+            ..CertificateView::default()
+        };
+        let view = StatusView { certs: vec![row], ..view() };
+        let text = text(&Globals::plain(), &view);
+        let wanted = "
+Certs:
+DOMAIN     ENVIRONMENT  NOT_AFTER  LAST_RENEWAL_AT  STATE    REASON
+shop.test  custom       -          -                PENDING  no such host
+";
+        assert!(text.ends_with(wanted), "{text}");
+        let alarms: Vec<_> = alarms(&view.certs).collect();
+        assert_eq!(
+            alarms,
+            ["certificate of shop.test: it ends in 3 days (jaco why cert shop.test)"]
         );
     }
 

@@ -2,7 +2,7 @@
 
 use super::{RouteOf, owner_of, routed_specs};
 use crate::State;
-use jaco_model::entity::{CertificateFailure, ChallengeToken};
+use jaco_model::entity::{CaKind, CertificateFailure, ChallengeToken};
 use jaco_model::spec::{Challenge, TlsMode};
 use jaco_model::{Millis, WallMs};
 use std::collections::BTreeMap;
@@ -11,12 +11,14 @@ use std::collections::BTreeMap;
 const RECORD_KEPT: Millis = Millis::secs(86_400);
 
 /// One line about an automatic certificate; no key is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateRow {
     /// For which name.
     pub domain: String,
     /// Who issued it, or who is asked.
     pub environment: Option<&'static str>,
+    /// Since when it is valid.
+    pub not_before: Option<WallMs>,
     /// Until when it is valid.
     pub not_after: Option<WallMs>,
     /// When it came.
@@ -24,6 +26,12 @@ pub struct CertificateRow {
     /// `issued`, `wanted`, `backoff`, `preflight_failed`, `rate_limited`, `failed` when an operator
     /// is needed, or the state of its order.
     pub state: &'static str,
+    /// Whom the order under way goes to.
+    pub order: Option<CaKind>,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// A word for why the last order failed.
+    pub class: Option<String>,
     /// Why the last order failed.
     pub last_error: Option<String>,
     /// When the next try is.
@@ -94,6 +102,11 @@ pub fn certificates(state: &State) -> Vec<CertificateRow> {
     domains.into_iter().map(|domain| row(state, domain, wishes.get(domain))).collect()
 }
 
+/// What is known of one domain's automatic certificate.
+pub fn certificate(state: &State, domain: &str) -> CertificateRow {
+    row(state, domain, acme_domains(state).get(domain))
+}
+
 fn row(state: &State, domain: &str, wish: Option<&AcmeWish>) -> CertificateRow {
     let known = state.certificates.get(domain);
     let order = state.acme_orders.get(domain);
@@ -119,9 +132,18 @@ fn row(state: &State, domain: &str, wish: Option<&AcmeWish>) -> CertificateRow {
         environment: issued
             .map(|issued| issued.environment.as_str())
             .or_else(|| order.map(|order| order.kind.as_str())),
+        not_before: issued.map(|issued| issued.not_before),
         not_after: issued.map(|issued| issued.not_after),
         issued_at: issued.map(|issued| issued.issued_at),
         state: shown,
+        order: order.map(|order| order.kind),
+        attempts: failure
+            .map(|failure| failure.attempts)
+            .or_else(|| account.map(|account| account.attempts))
+            .unwrap_or_default(),
+        class: failure
+            .map(|failure| failure.class.clone())
+            .or_else(|| account.map(|_| "account".to_owned())),
         last_error: failure
             .map(|failure| failure.detail.clone())
             .or_else(|| account.map(|account| account.detail.clone())),

@@ -3,6 +3,7 @@
 mod acme;
 mod address;
 mod budget;
+mod certificate;
 mod converged;
 mod dependency;
 mod eligible;
@@ -10,11 +11,12 @@ mod instances;
 mod route;
 mod status;
 
-pub use acme::{AcmeWish, CertificateRow, acme_domains, certificates, is_acme_due};
+pub use acme::{AcmeWish, CertificateRow, acme_domains, certificate, certificates, is_acme_due};
 pub(crate) use acme::{is_token_over, wants_certificate};
 pub(crate) use address::IDLE_KEPT;
 pub use budget::{AcmeBudget, acme_budget, order_allowed_at};
 pub(crate) use budget::{CERTIFICATES_WINDOW, ORDERS_WINDOW};
+pub use certificate::{CertificateAlarm, CertificateStatus, own_certificate_alarm};
 pub use converged::is_converged;
 pub use dependency::dependency_met;
 pub use eligible::{eligible_nodes, wanted_count};

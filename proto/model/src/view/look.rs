@@ -1,5 +1,6 @@
 //! Answers of the commands that look.
 
+use super::CertificateView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,6 +13,9 @@ pub struct StatusView {
     pub replicas: Vec<ReplicaStatusRow>,
     /// Routes by domain and path.
     pub routes: Vec<RouteRow>,
+    /// Certificates by domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certs: Vec<CertificateView>,
 }
 
 /// One deployment in `status`.
