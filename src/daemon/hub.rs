@@ -22,6 +22,7 @@ use crate::daemon::identity::RosterFile;
 use crate::daemon::persist::Disk;
 use actix::Recipient;
 use jaco_api::Membership;
+use jaco_ingress_core::{ListenKey, SocketFault};
 use jaco_kit::{Broken, Clock, Deliver};
 use jaco_kit_core::Mono;
 use jaco_liveness_core::Word;
@@ -75,6 +76,8 @@ pub(crate) struct Boards {
     pub(crate) suspects: watch::Sender<BTreeSet<NodeId>>,
     /// How the mesh of this node is.
     pub(crate) mesh: watch::Sender<MeshView>,
+    /// Sockets of the front door that could not be opened.
+    pub(crate) closed: watch::Sender<BTreeMap<ListenKey, SocketFault>>,
     /// The way to the other members, once there is one.
     pub(crate) peers: watch::Sender<Option<Peers>>,
     /// Whether this node has learned that it is no member any more.
@@ -88,6 +91,7 @@ impl Default for Boards {
             membership: watch::Sender::new(Membership::Uninitialized),
             suspects: watch::Sender::new(BTreeSet::new()),
             mesh: watch::Sender::new(MeshView::default()),
+            closed: watch::Sender::new(BTreeMap::new()),
             peers: watch::Sender::new(None),
             removed: watch::Sender::new(false),
         }

@@ -117,7 +117,14 @@ impl Member {
 
     /// An effect of the front door's core.
     pub fn from_ingress(&mut self, effect: jaco_ingress_core::Effect) -> Vec<Step> {
-        vec![Step::Io(Io::Ingress(effect))]
+        let mut steps = Vec::new();
+        if let jaco_ingress_core::Effect::ShowClosed(closed) = &effect {
+            let is_taken = closed.values().any(|fault| fault.is_taken);
+            let input = jaco_runtime_core::Input::PortInUse(is_taken);
+            steps.push(deliver(Delivery::Runtime(input)));
+        }
+        steps.push(Step::Io(Io::Ingress(effect)));
+        steps
     }
 
     /// The runtime core gave addresses out or took them back.

@@ -106,6 +106,7 @@ fn daemon(globals: &Globals) -> Vec<Check> {
         None => Check::fail("leader", "there is no leader", "wait a few seconds and try again"),
     });
     checks.extend(view.nodes.iter().map(engine));
+    checks.extend(view.nodes.iter().filter_map(ports));
     checks.extend(addresses(&view));
     checks.extend(certificates(globals));
     checks
@@ -173,16 +174,31 @@ fn version(globals: &Globals) -> Option<Check> {
     })
 }
 
+/// Whether somebody else has an address of a node's front door.
+fn ports(node: &NodeView) -> Option<Check> {
+    let is_taken = node.conditions.iter().any(|word| word == PORT_IN_USE);
+    let check = is_taken.then(|| {
+        let message = "something else has a port of the front door";
+        Check::warn("ports", message, "`jaco why node` of it names the port; `ss -ltnp` who")
+    })?;
+    Some(Check { node: node.hostname.clone(), ..check })
+}
+
+/// The condition that is none of the engine's.
+const PORT_IN_USE: &str = "port_in_use";
+
 /// Docker Engine of one node.
 fn engine(node: &NodeView) -> Check {
-    let check = match (node.engine_version.is_empty(), node.conditions.is_empty()) {
+    let conditions = node.conditions.iter().filter(|word| *word != PORT_IN_USE);
+    let conditions: Vec<&str> = conditions.map(String::as_str).collect();
+    let check = match (node.engine_version.is_empty(), conditions.is_empty()) {
         (true, _) => Check::fail(
             "engine",
             "Docker Engine does not answer",
             "is Docker running, and may the daemon use its socket?",
         ),
         (false, true) => Check::ok("engine", format!("Docker Engine {}", node.engine_version)),
-        (false, false) => Check::warn("engine", node.conditions.join(", "), "see the daemon's log"),
+        (false, false) => Check::warn("engine", conditions.join(", "), "see the daemon's log"),
     };
     Check { node: node.hostname.clone(), ..check }
 }
@@ -215,4 +231,39 @@ fn configuration(globals: &Globals, path: Option<&str>) -> Outcome {
     }
     print(&table.text());
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_no_fault_of_the_engine() {
+        let node = NodeView {
+            hostname: "n1".to_owned(),
+            engine_version: "28.5.1".to_owned(),
+            conditions: vec![PORT_IN_USE.to_owned()],
+            ..NodeView::default()
+        };
+        assert_eq!(engine(&node).result, "ok");
+        assert_eq!(ports(&node).map(|check| (check.id, check.result)), Some(("ports", "warn")));
+        let well = NodeView { conditions: vec!["suspect".to_owned()], ..node };
+        assert_eq!((engine(&well).result, ports(&well).is_none()), ("warn", true));
+    }
+
+    #[test]
+    fn a_certificate_is_reported_when_somebody_must_act() {
+        let row = |state: &str, alarm: Option<&str>| CertificateView {
+            domain: "shop.test".to_owned(),
+            state: state.to_owned(),
+            alarm: alarm.map(str::to_owned),
+            ..CertificateView::default()
+        };
+        let result = |row| certificate(&row).map(|check| check.result);
+        assert_eq!(result(row("active", None)), None);
+        assert_eq!(result(row("active", Some("it ends in 3 days"))), Some("warn"));
+        assert_eq!(result(row("expired", Some("it has expired"))), Some("fail"));
+        let failed = CertificateView { last_error: Some("no".into()), ..row("failed", None) };
+        assert_eq!(result(failed), Some("warn"));
+    }
 }

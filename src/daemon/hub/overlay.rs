@@ -181,13 +181,20 @@ impl Inner {
                 Effect::Listen { op, key } if matches!(key.kind, ListenKind::Port(_)) => {
                     let (op, answers) = (*op, answers.clone());
                     l4.open(*key, move |result| {
-                        let result = result.map_err(|error| error.to_string());
+                        let result = result.map_err(|error| jaco_ingress::socket_fault(&error));
                         post(&answers, Input::Listening { op, result });
                     });
                 }
                 Effect::Unlisten { key } => l4.close(*key),
-                Effect::Listen { .. } => {}
+                Effect::Listen { .. } | Effect::ShowClosed(_) => {}
             }
+        }
+        if let Effect::ShowClosed(closed) = &effect {
+            for (key, fault) in closed {
+                let (key, why) = (key.to_string(), &fault.why);
+                tracing::warn!(target: "ingress", key, why, "an address cannot be listened on");
+            }
+            self.boards.closed.send_replace(closed.clone());
         }
         if let Some(driver) = &self.overlay.ingress {
             driver.run(effect);

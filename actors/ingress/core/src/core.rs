@@ -3,7 +3,7 @@
 use crate::effect::Effect;
 use crate::endpoints::Extra;
 use crate::input::Input;
-use crate::listeners::{ListenKey, Listeners, Settings};
+use crate::listeners::{Listeners, Settings};
 use crate::table::Table;
 use imbl::ordmap::DiffItem;
 use jaco_kit_core::{Core, Mono, Now, OpIds};
@@ -45,11 +45,6 @@ impl IngressCore {
     /// What is served from now.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
-    }
-
-    /// Sockets that are wanted and not open, and why if that is known.
-    pub fn closed(&self) -> impl Iterator<Item = (ListenKey, Option<&str>)> {
-        self.listeners.closed()
     }
 
     fn take(&mut self, input: Input) -> Vec<Effect> {
@@ -157,6 +152,7 @@ impl Core for IngressCore {
         self.now = now.mono;
         let mut effects = self.take(input);
         effects.extend(self.listeners.order_due(self.now, &mut self.ops));
+        effects.extend(self.listeners.news());
         effects
     }
 

@@ -1,8 +1,9 @@
 //! Everything the ingress core may ask of the outside.
 
-use crate::listeners::ListenKey;
+use crate::listeners::{ListenKey, SocketFault};
 use crate::table::Table;
 use jaco_kit_core::OpId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Orders to the proxy.
@@ -22,4 +23,7 @@ pub enum Effect {
         /// Which one.
         key: ListenKey,
     },
+    /// All sockets that could not be opened when it was last tried, whenever that changes, and
+    /// once at the beginning. Each is tried again.
+    ShowClosed(BTreeMap<ListenKey, SocketFault>),
 }

@@ -1,5 +1,6 @@
 //! Everything that can happen to the ingress core.
 
+use crate::listeners::SocketFault;
 use jaco_kit_core::OpId;
 use jaco_model::{InstanceId, NodeId};
 use jaco_state::State;
@@ -21,7 +22,7 @@ pub enum Input {
     Listening {
         /// Which order.
         op: OpId,
-        /// Whether the sockets are open; else why not, for people.
-        result: Result<(), String>,
+        /// Whether it is open.
+        result: Result<(), SocketFault>,
     },
 }

@@ -26,7 +26,7 @@ pub use crate::core::IngressCore;
 pub use effect::Effect;
 pub use flood::{Flood, FloodGuard};
 pub use input::Input;
-pub use listeners::{ListenKey, ListenKind, Settings};
+pub use listeners::{ListenKey, ListenKind, Settings, SocketFault};
 pub use pem::split_pem;
 pub use port::choose as choose_for_port;
 pub use proxy_protocol::{NotProxied, ProxyEnds, ProxyHeader, read_proxy_header};

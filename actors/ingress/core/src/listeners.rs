@@ -13,6 +13,7 @@ use jaco_kit_core::{Mono, OpId, OpIds};
 use jaco_model::NodeId;
 use jaco_model::spec::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -34,6 +35,27 @@ pub enum ListenKind {
     Https,
     /// A published port.
     Port(Protocol),
+}
+
+impl fmt::Display for ListenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ListenKind::Http => "http",
+            ListenKind::Https => "https",
+            ListenKind::Port(Protocol::Tcp) => "tcp",
+            ListenKind::Port(Protocol::Udp) => "udp",
+        };
+        write!(f, "{kind} {}", self.address)
+    }
+}
+
+/// Why a socket could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketFault {
+    /// Whether something else has the address.
+    pub is_taken: bool,
+    /// For people.
+    pub why: String,
 }
 
 /// What this node is told about its front door.
@@ -63,13 +85,15 @@ impl Settings {
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     by_key: BTreeMap<ListenKey, Listener>,
+    /// Sockets that were last shown as closed.
+    shown: Option<BTreeMap<ListenKey, SocketFault>>,
 }
 
 #[derive(Debug)]
 struct Listener {
     phase: Phase,
     /// Why it was not opened the last time.
-    fault: Option<String>,
+    fault: Option<SocketFault>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +126,7 @@ impl Listeners {
         &mut self,
         now: Mono,
         op: OpId,
-        result: Result<(), String>,
+        result: Result<(), SocketFault>,
         retry: Duration,
     ) {
         // The order of a socket that is not wanted any more is answered too.
@@ -137,9 +161,56 @@ impl Listeners {
         self.by_key.values().filter_map(due).min()
     }
 
-    /// Sockets that are not open, and why if it was tried.
-    pub(crate) fn closed(&self) -> impl Iterator<Item = (ListenKey, Option<&str>)> {
-        let closed = self.by_key.iter().filter(|(_, listener)| listener.phase != Phase::Open);
-        closed.map(|(key, listener)| (*key, listener.fault.as_deref()))
+    /// What to show, if it is not what was shown last: sockets that could not be opened.
+    pub(crate) fn news(&mut self) -> Option<Effect> {
+        let closed = self.by_key.iter();
+        let closed: BTreeMap<_, _> =
+            closed.filter_map(|(key, one)| Some((*key, one.fault.clone()?))).collect();
+        if self.shown.as_ref() == Some(&closed) {
+            return None;
+        }
+        self.shown = Some(closed.clone());
+        Some(Effect::ShowClosed(closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Duration = Duration::from_secs(5);
+
+    fn key(port: u16) -> ListenKey {
+        ListenKey { kind: ListenKind::Http, address: SocketAddr::from(([0, 0, 0, 0], port)) }
+    }
+
+    fn ordered(effects: &[Effect]) -> OpId {
+        match effects {
+            [Effect::Listen { op, .. }] => *op,
+            other => panic!("not one order: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_taken_address_is_shown_once_tried_again_and_forgotten_when_it_opens() {
+        let (mut listeners, mut ops) = (Listeners::default(), OpIds::default());
+        assert!(listeners.want(Mono(0), &[key(80)].into()).is_empty());
+        assert!(matches!(listeners.news(), Some(Effect::ShowClosed(all)) if all.is_empty()));
+        let op = ordered(&listeners.order_due(Mono(0), &mut ops));
+        let fault = SocketFault { is_taken: true, why: "in use".to_owned() };
+        listeners.heard(Mono(0), op, Err(fault.clone()), RETRY);
+        let Some(Effect::ShowClosed(shown)) = listeners.news() else { panic!("nothing shown") };
+        assert_eq!(shown, [(key(80), fault.clone())].into());
+        assert!(listeners.order_due(Mono(0), &mut ops).is_empty(), "not before the wait is over");
+        let later = Mono(0).plus(RETRY);
+        let op = ordered(&listeners.order_due(later, &mut ops));
+        assert!(listeners.news().is_none(), "nothing new while it is tried");
+        listeners.heard(later, op, Err(fault), RETRY);
+        assert!(listeners.news().is_none(), "the same again");
+        let latest = later.plus(RETRY);
+        let op = ordered(&listeners.order_due(latest, &mut ops));
+        listeners.heard(latest, op, Ok(()), RETRY);
+        assert!(matches!(listeners.news(), Some(Effect::ShowClosed(all)) if all.is_empty()));
+        assert!(listeners.news().is_none());
     }
 }

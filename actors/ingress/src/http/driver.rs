@@ -6,12 +6,13 @@ use super::counters::{Counters, Counts};
 use super::crowd::{self, Crowd};
 use super::loads::Loads;
 use super::worker::{self, Order};
+use crate::socket_fault;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use jaco_ingress_core::{Effect, Input, ListenKey, ListenKind, Table};
+use jaco_ingress_core::{Effect, Input, ListenKey, ListenKind, Site, Table};
 use jaco_kit::{Clock, Seeds};
 use jaco_model::spec::AccessLog;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -174,7 +175,7 @@ impl DriverHandle {
         match effect {
             Effect::Serve(table) => self.serve(table),
             Effect::Listen { op, key } if is_ours(&key) => {
-                let result = self.listen(key).map_err(|error| error.to_string());
+                let result = self.listen(key).map_err(|error| socket_fault(&error));
                 let deliver = self.deliver.lock().unwrap_or_else(PoisonError::into_inner);
                 deliver(Input::Listening { op, result });
             }
@@ -182,7 +183,7 @@ impl DriverHandle {
                 self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
                 self.tell(|| Order::Unlisten(key));
             }
-            Effect::Listen { .. } | Effect::Unlisten { .. } => {}
+            Effect::Listen { .. } | Effect::Unlisten { .. } | Effect::ShowClosed(_) => {}
         }
     }
 
@@ -217,6 +218,21 @@ impl DriverHandle {
         for worker in &self.workers {
             let _ = worker.send(order());
         }
+    }
+
+    /// Sockets that are open.
+    pub fn open(&self) -> BTreeSet<ListenKey> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// The site that serves a host now: of that name, else of its wildcard.
+    pub fn site(&self, host: &str) -> Option<Arc<Site>> {
+        super::matching::site(&self.shared.table.load(), host).cloned()
+    }
+
+    /// What is served from now.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table.load_full()
     }
 
     /// Where a socket really is open: the port of one that was asked for as port 0.

@@ -103,6 +103,7 @@ impl RuntimeCore {
             }
             Input::Mesh(mesh) => self.engine.meshed(mesh),
             Input::PoolConflict(is_so) => self.engine.set_conflicting(is_so),
+            Input::PortInUse(is_so) => self.engine.set_port_in_use(is_so),
             Input::Mtu(mtu) => self.mtu = mtu,
             Input::EngineUp(facts) => {
                 self.lose_engine();

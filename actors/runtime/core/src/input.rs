@@ -25,6 +25,9 @@ pub enum Input {
     /// Whether something else on the host uses addresses of the cluster's pool: then the node takes
     /// no new work.
     PoolConflict(bool),
+    /// Whether something else on the host has an address that the front door or a published port
+    /// wants.
+    PortInUse(bool),
     /// This node's part of the mesh, for what it says about itself.
     Mesh(MeshFacts),
     /// A proposal of this core was applied, refused, or its fate is unknown.

@@ -16,8 +16,11 @@ const UNISOLATED: &str = "isolation_unavailable";
 /// The condition of a node where something else uses addresses of the cluster's pool.
 const CONFLICTING: &str = "pool_conflict";
 
+/// The condition of a node where something else has an address of the front door.
+const TAKEN: &str = "port_in_use";
+
 /// All conditions that are reported here.
-const CONDITIONS: [&str; 3] = [UNAVAILABLE, UNISOLATED, CONFLICTING];
+const CONDITIONS: [&str; 4] = [UNAVAILABLE, UNISOLATED, CONFLICTING, TAKEN];
 
 /// First and longest wait before a failed observation or report is repeated.
 const REPEAT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -40,6 +43,8 @@ pub(crate) struct Engine {
     unisolated: bool,
     /// Whether the cluster's addresses are also somebody else's here.
     conflicting: bool,
+    /// Whether somebody else has an address of the front door.
+    port_in_use: bool,
     report: Option<OpId>,
     report_at: Mono,
     report_retry: Backoff,
@@ -58,6 +63,7 @@ impl Engine {
             retry: Backoff::new(REPEAT.0, REPEAT.1, seed),
             unisolated: false,
             conflicting: false,
+            port_in_use: false,
             report: None,
             report_at: Mono(0),
             report_retry: Backoff::new(REPEAT.0, REPEAT.1, seed),
@@ -95,6 +101,11 @@ impl Engine {
     /// Takes whether something else on the host uses addresses of the pool.
     pub(crate) fn set_conflicting(&mut self, conflicting: bool) {
         self.conflicting = conflicting;
+    }
+
+    /// Takes whether something else on the host has an address of the front door.
+    pub(crate) fn set_port_in_use(&mut self, port_in_use: bool) {
+        self.port_in_use = port_in_use;
     }
 
     /// The engine's version; empty while it does not answer.
@@ -206,7 +217,11 @@ impl Engine {
             facts.mesh.clone_from(&self.mesh);
         }
         facts.conditions.retain(|word| !CONDITIONS.contains(&word.as_str()));
-        let known = [(self.unisolated, UNISOLATED), (self.conflicting, CONFLICTING)];
+        let known = [
+            (self.unisolated, UNISOLATED),
+            (self.conflicting, CONFLICTING),
+            (self.port_in_use, TAKEN),
+        ];
         let present = known.into_iter().filter(|(is_so, _)| *is_so);
         facts.conditions.extend(present.map(|(_, word)| word.to_owned()));
         match &self.facts {

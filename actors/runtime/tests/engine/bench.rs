@@ -165,6 +165,7 @@ fn op_of(input: &Input) -> Option<OpId> {
         | Input::Isolation(_)
         | Input::Mtu(_)
         | Input::PoolConflict(_)
+        | Input::PortInUse(_)
         | Input::Mesh(_)
         | Input::EngineUp(_)
         | Input::EngineDown { .. }

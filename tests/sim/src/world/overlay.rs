@@ -88,7 +88,10 @@ impl World {
     pub(crate) fn door_order(&mut self, life: Life, effect: jaco_ingress_core::Effect) {
         let jaco_ingress_core::Effect::Listen { op, .. } = effect else { return };
         let is_open = !self.random.chance(self.plan.engine_faults);
-        let result = is_open.then_some(()).ok_or_else(|| "address already in use".to_owned());
+        let result = is_open.then_some(()).ok_or_else(|| jaco_ingress_core::SocketFault {
+            is_taken: true,
+            why: "address already in use".to_owned(),
+        });
         let input = jaco_ingress_core::Input::Listening { op, result };
         let delay = self.random.between(100, 5 * MILLI);
         self.after(delay, Event::Tell(life, Box::new(Delivery::Ingress(input))));

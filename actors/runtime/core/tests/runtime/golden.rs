@@ -114,6 +114,7 @@ impl Script {
                 world.write(fixture::schedule(vec![Step::ReleaseBlock { scope, node }]));
             }
             ("pool", [word]) => world.tell(Input::PoolConflict(*word == "conflict")),
+            ("port", [word]) => world.tell(Input::PortInUse(*word == "taken")),
             ("mtu", [mtu]) => world.tell(Input::Mtu(mtu.parse().expect("bytes"))),
             ("squat", [address]) => world.engine.squat(address),
             ("network", [name, words @ ..]) => world.engine.put_network(name, words),
