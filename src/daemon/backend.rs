@@ -186,7 +186,7 @@ impl Backend for DaemonBackend {
     }
 
     fn why(&self, state: Arc<State>, question: WhyQuestion) -> BoxFuture<Result<WhyView, Fault>> {
-        let case = match Case::open(state, &question) {
+        let case = match Case::open(state.clone(), &question) {
             Ok(case) => case,
             Err(fault) => return Box::pin(async { Err(fault) }),
         };
@@ -202,9 +202,14 @@ impl Backend for DaemonBackend {
         });
         let seen: Vec<_> = seen.collect();
         let suspects = self.boards.suspects.borrow().clone();
+        let now = WallMs(self.clock.wall().0);
+        let host = case.host().map(str::to_owned);
+        let own_certificate = host.as_ref().and_then(|host| jaco_api::own_end(&state, host));
         Box::pin(async move {
-            let facts = futures_util::future::join_all(seen).await.into_iter().collect();
-            Ok(case.explain(&Known { facts, suspects }))
+            let resolved = why::resolve(host.as_deref());
+            let (facts, resolved) = tokio::join!(futures_util::future::join_all(seen), resolved);
+            let facts = facts.into_iter().collect();
+            Ok(case.explain(&Known { facts, suspects, resolved, own_certificate, now }))
         })
     }
 

@@ -4,7 +4,7 @@ use crate::daemon::network::decode_fault;
 use jaco_api::BoxFuture;
 use jaco_model::{Fault, NodeId};
 use jaco_peers::transport::{CallError, Peers};
-use jaco_why::{Facts, Look};
+use jaco_why::{Facts, Look, Resolved};
 use jaco_wire::peer::Method;
 use std::time::Duration;
 
@@ -40,5 +40,17 @@ pub(crate) fn there(node: NodeId, peers: Option<&Peers>, look: &Look) -> BoxFutu
             Err(error) => Err(error.to_string()),
         };
         (node, seen)
+    })
+}
+
+/// What a host resolves to, by what this node's system asks; nothing for a wildcard, which is no
+/// name.
+pub(crate) async fn resolve(host: Option<&str>) -> Option<Resolved> {
+    let host = host.filter(|host| !host.starts_with('*'))?;
+    let asked = tokio::time::timeout(LIMIT, tokio::net::lookup_host((host, 80)));
+    Some(match asked.await {
+        Ok(Ok(found)) => Ok(found.map(|at| at.ip()).collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
     })
 }

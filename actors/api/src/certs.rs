@@ -13,7 +13,7 @@ use jaco_model::view::CertificateView;
 use jaco_model::{DeploymentName, ErrorCode, Fault, WallMs};
 use jaco_state::{
     CertificateRow, CertificateStatus, RouteOf, State, certificates as certificates_of,
-    own_certificate_alarm, owner_of, routed_specs,
+    own_certificate_alarm, owner_of, routed_specs, routes_of_host,
 };
 use std::collections::BTreeMap;
 
@@ -135,6 +135,14 @@ fn own(text: Option<&str>, domain: &str, secret: &str, now: WallMs) -> Certifica
         names: leaf.names,
         ..view
     }
+}
+
+/// Until when the certificate is valid that a user gave for a host, or why it cannot be read;
+/// `None` when there is none.
+pub fn own_end(state: &State, host: &str) -> Option<Result<WallMs, String>> {
+    let (owner, route) = owner_of(&routes_of_host(state, host))?;
+    let TlsMode::Own(secret) = &route.tls else { return None };
+    Some(Leaf::read(owner.secrets.get(secret)?.reveal()).map(|leaf| leaf.not_after))
 }
 
 /// Which kind of authority, as views call it.

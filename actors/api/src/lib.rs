@@ -34,5 +34,6 @@ pub use backend::{
     Asker, Backend, BoxFuture, Contacts, LogQuery, LogStream, Membership, ResolvedImage,
 };
 pub use caller::Caller;
+pub use certs::own_end;
 pub use door::{Doorkeeper, serve_door};
 pub use server::{Error, serve};

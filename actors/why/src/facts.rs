@@ -3,10 +3,10 @@
 //! Both go between members as JSON. A field of a later version is left out by an older one, and
 //! what is missing says nothing: nobody is accused for an old daemon.
 
-use jaco_model::NodeId;
+use jaco_model::{NodeId, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What one node is to look at, besides its filter, its mesh and its responder as such.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Look {
     pub ask: Option<Ask>,
     /// A container by its name.
     pub container: Option<String>,
+    /// What its front door does with requests for this host; empty for the sockets alone.
+    pub host: Option<String>,
 }
 
 /// Packets from one address to another.
@@ -60,6 +62,8 @@ pub struct Facts {
     pub names: Names,
     /// The container; `None` when nobody asked for one.
     pub container: Option<Container>,
+    /// Its front door; `None` when nobody asked, and from a version that does not tell.
+    pub door: Option<Door>,
 }
 
 /// The packet filter of a node.
@@ -188,6 +192,28 @@ pub struct Container {
     pub pull: Option<String>,
 }
 
+/// The front door of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Door {
+    /// Sockets for HTTP that are open, such as `0.0.0.0:80`.
+    pub http: BTreeSet<String>,
+    /// Sockets for HTTPS that are open.
+    pub https: BTreeSet<String>,
+    /// Sockets that could not be opened, such as `http 0.0.0.0:80`, and why.
+    pub closed: BTreeMap<String, String>,
+    /// Whether it knows the host.
+    pub knows_host: bool,
+    /// Whether it has a certificate for the host.
+    pub has_certificate: bool,
+    /// For each service that a route of the host leads to, `<dep>/<service>`, the replicas among
+    /// which it chooses.
+    pub upstreams: BTreeMap<String, usize>,
+}
+
+/// What a name of the world outside resolves to, or why it does not.
+pub type Resolved = Result<BTreeSet<IpAddr>, String>;
+
 /// What the members that were asked saw. A member that was not asked says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -195,4 +221,11 @@ pub struct Known {
     pub facts: BTreeMap<NodeId, Result<Facts, String>>,
     /// Nodes that the member which explains takes for dead.
     pub suspects: BTreeSet<NodeId>,
+    /// What the host of the question resolves to; `None` when it was not asked.
+    pub resolved: Option<Resolved>,
+    /// Until when the certificate is valid that a user gave for the host, or why it cannot be
+    /// read; `None` when there is none.
+    pub own_certificate: Option<Result<WallMs, String>>,
+    /// The time.
+    pub now: WallMs,
 }

@@ -1,4 +1,4 @@
-//! Why a replica, a node, a name or a path is as it is.
+//! Why a replica, a node, a name, a path, a route or a certificate is as it is.
 //!
 //! The answer is a chain of links in the order of cause and effect. The state says what should be,
 //! and the nodes that have to do with it say what they see at that moment: [`Case::looks`] tells
@@ -15,15 +15,18 @@ mod links;
 mod seat;
 
 mod address;
+mod cert;
+mod door;
 mod meaning;
 mod name;
 mod node;
 mod path;
 mod replica;
+mod route;
 
 pub use facts::{
-    Ask, Bridge, Container, Facts, Filter, Flow, Known, Look, Mesh, Names, Peer, Table, Told,
-    Upstream,
+    Ask, Bridge, Container, Door, Facts, Filter, Flow, Known, Look, Mesh, Names, Peer, Resolved,
+    Table, Told, Upstream,
 };
 
 use jaco_model::view::{WhyQuestion, WhyView};
@@ -56,13 +59,22 @@ impl Case {
         let state = &self.state;
         let mut looks = match &self.subject {
             Subject::Replica(slot) => replica::looks(state, slot),
-            Subject::Node(node) => [(node.clone(), Look::default())].into(),
+            Subject::Node(node) => node::looks(node),
             Subject::Name { name, from } => name::looks(state, name, from),
             Subject::Path { from, to, .. } => path::looks(state, from, to),
+            Subject::Route { host, .. } | Subject::Cert { host } => door::looks(state, host),
         };
         // A node that the state gave up, or never had, is not waited for.
         looks.retain(|node, _| state.nodes.get(node).is_some_and(|node| !seat::is_down(node)));
         looks
+    }
+
+    /// The host that a question about the front door is about: whoever explains resolves it.
+    pub fn host(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Route { host, .. } | Subject::Cert { host } => Some(host),
+            _ => None,
+        }
     }
 
     /// The chain.
@@ -73,6 +85,8 @@ impl Case {
             Subject::Node(node) => node::explain(view, node),
             Subject::Name { name, from } => name::explain(view, name, from),
             Subject::Path { from, to, port } => path::explain(view, from, to, port.as_ref()),
+            Subject::Route { host, path } => route::explain(view, host, path),
+            Subject::Cert { host } => cert::explain(view, host),
         }
     }
 }

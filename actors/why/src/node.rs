@@ -1,12 +1,19 @@
 //! How a member is: whether it answers, its engine, its mesh, its filter, its responder.
 
 use crate::chain::{Broken, Chain, Link, list};
-use crate::facts::Facts;
+use crate::door::door_link;
+use crate::facts::{Facts, Look};
 use crate::links::View;
 use crate::seat::is_down;
 use jaco_model::entity::Node;
 use jaco_model::view::WhyView;
 use jaco_model::{ErrorCode, NodeId};
+use std::collections::BTreeMap;
+
+/// Whom to ask what. An empty host is none, and yet the question for the front door.
+pub(crate) fn looks(id: &NodeId) -> BTreeMap<NodeId, Look> {
+    [(id.clone(), Look { host: Some(String::new()), ..Look::default() })].into()
+}
 
 /// The chain.
 pub(crate) fn explain(view: View<'_>, id: &NodeId) -> WhyView {
@@ -25,6 +32,9 @@ pub(crate) fn explain(view: View<'_>, id: &NodeId) -> WhyView {
     }
     chain.add("work", "state", takes_work(node));
     chain.add("engine", "state", engine(node));
+    if let Some(door) = view.facts(id).and_then(|facts| facts.door.as_ref()) {
+        chain.add("listener", &host, door_link(&host, door, None));
+    }
     if let Some(facts) = view.facts(id) {
         view.isolation_link(&mut chain, id);
         if view.state.nodes.len() > 1 {
@@ -56,10 +66,13 @@ fn takes_work(node: &Node) -> Link {
 
 fn engine(node: &Node) -> Link {
     let facts = &node.facts;
-    if !facts.conditions.is_empty() {
-        let detail = format!("it says of itself: {}", list(&facts.conditions));
+    // A port that something else has is told by the link of the listeners.
+    let conditions: Vec<_> =
+        facts.conditions.iter().filter(|word| *word != "port_in_use").collect();
+    if let Some(first) = conditions.first() {
+        let detail = format!("it says of itself: {}", list(&conditions));
         let fix = format!("`jaco doctor` on {} says more", node.name);
-        return Err(Broken::new(&facts.conditions[0], detail, fix));
+        return Err(Broken::new(first, detail, fix));
     }
     if facts.engine_version.is_empty() {
         let fix = format!("`systemctl status docker` on {}", node.name);

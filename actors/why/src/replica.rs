@@ -27,6 +27,7 @@ pub(crate) fn looks(state: &State, slot: &Slot) -> BTreeMap<NodeId, Look> {
         ask: seat.any_address().map(|source| Ask { source, name }),
         container: Some(instance.id.to_string()),
         peer: None,
+        host: None,
     };
     [(instance.node.clone(), look)].into()
 }

@@ -5,7 +5,7 @@ use jaco_model::entity::{Instance, Node, Replica};
 use jaco_model::suggest::closest;
 use jaco_model::view::WhyQuestion;
 use jaco_model::{ErrorCode, Fault, InstanceId, NodeId, ReplicaId};
-use jaco_state::{State, shown_instance};
+use jaco_state::{State, routed_specs, routes_of_host, shown_instance};
 use std::net::Ipv4Addr;
 
 /// A question whose subjects exist.
@@ -15,6 +15,8 @@ pub(crate) enum Subject {
     Node(NodeId),
     Name { name: String, from: Slot },
     Path { from: Slot, to: End, port: Option<Port> },
+    Route { host: String, path: String },
+    Cert { host: String },
 }
 
 /// A replica, and which of its instances.
@@ -52,24 +54,49 @@ impl Subject {
     /// # Errors
     /// `not_found` with the closest name for what does not exist, `usage` for what is no question.
     pub(crate) fn read(state: &State, question: &WhyQuestion) -> Result<Subject, Fault> {
-        let WhyQuestion { subject, node, name, from, to } = question;
-        match (subject, node, name, from, to) {
-            (Some(text), None, None, None, None) => any(state, text),
-            (None, Some(text), None, None, None) => known_node(state, text),
-            (None, None, Some(name), Some(from), None) => {
+        let WhyQuestion { subject, node, name, route, cert, from, to } = question;
+        match (subject, node, name, route, cert, from, to) {
+            (Some(text), None, None, None, None, None, None) => any(state, text),
+            (None, Some(text), None, None, None, None, None) => known_node(state, text),
+            (None, None, Some(name), None, None, Some(from), None) => {
                 let name = name.trim().trim_end_matches('.').to_owned();
                 if name.is_empty() {
                     return Err(Fault::new(ErrorCode::Usage, "the name is empty"));
                 }
                 Ok(Subject::Name { name, from: known_slot(state, from)? })
             }
-            (None, None, None, Some(from), Some(to)) => path(state, from, to),
+            (None, None, None, Some(text), None, None, None) => {
+                let (host, path) = host_and_path(text)?;
+                Ok(Subject::Route { host, path })
+            }
+            (None, None, None, None, Some(text), None, None) => match host_and_path(text)? {
+                (host, path) if path == "/" => Ok(Subject::Cert { host }),
+                _ => Err(Fault::new(ErrorCode::Usage, "a certificate is of a domain, not a path")),
+            },
+            (None, None, None, None, None, Some(from), Some(to)) => path(state, from, to),
             _ => {
-                let message = "ask for subject, for node, for name and from, or for from and to";
+                let message = "ask for subject, for node, for route, for cert, for name and from, \
+                               or for from and to";
                 Err(Fault::new(ErrorCode::Usage, message))
             }
         }
     }
+}
+
+/// Takes `https://Shop.Example.com:443/api?x` apart as far as a route is concerned: host and path.
+fn host_and_path(text: &str) -> Result<(String, String), Fault> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = rest.unwrap_or(text);
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
+    if host.is_empty() || !host.bytes().all(is_host) {
+        let message = format!("\"{host}\" is no domain such as shop.example.com");
+        return Err(Fault::new(ErrorCode::Usage, message));
+    }
+    let path = if path.is_empty() { "/" } else { path };
+    Ok((host.to_ascii_lowercase(), path.to_owned()))
 }
 
 fn path(state: &State, from: &str, to: &str) -> Result<Subject, Fault> {
@@ -96,7 +123,7 @@ fn split_port(text: &str) -> Result<(&str, Option<Port>), Fault> {
     }
 }
 
-/// A replica, else a node.
+/// A replica, else a node, else a domain.
 fn any(state: &State, text: &str) -> Result<Subject, Fault> {
     if let Some(slot) = find_slot(state, text) {
         return Ok(Subject::Replica(slot));
@@ -104,8 +131,14 @@ fn any(state: &State, text: &str) -> Result<Subject, Fault> {
     if let Some(node) = find_node(state, text) {
         return Ok(Subject::Node(node.id.clone()));
     }
-    let names = slot_names(state).chain(node_names(state));
-    Err(unknown("replica", format!("there is no replica or node named \"{text}\""), text, names))
+    if let Ok((host, path)) = host_and_path(text)
+        && !routes_of_host(state, &host).is_empty()
+    {
+        return Ok(Subject::Route { host, path });
+    }
+    let names = slot_names(state).chain(node_names(state)).chain(domains(state));
+    let message = format!("there is no replica, node or domain named \"{text}\"");
+    Err(unknown("replica", message, text, names))
 }
 
 fn known_node(state: &State, text: &str) -> Result<Subject, Fault> {
@@ -167,6 +200,11 @@ fn node_names(state: &State) -> impl Iterator<Item = String> {
     state.nodes.keys().map(|node| hostname(state, node))
 }
 
+/// Domains of all routes.
+pub(crate) fn domains(state: &State) -> impl Iterator<Item = String> {
+    routed_specs(state).flat_map(|spec| spec.routes.iter().map(|route| route.domain.clone()))
+}
+
 fn unknown(kind: &str, message: String, text: &str, names: impl Iterator<Item = String>) -> Fault {
     let fault = Fault::new(ErrorCode::NotFound, message).with("kind", kind).with("name", text);
     let names: Vec<String> = names.collect();
@@ -189,6 +227,21 @@ mod tests {
         assert_eq!(port("10.80.1.2:53/udp"), Ok(("10.80.1.2", Some((53, "udp")))));
         for bad in ["a:", "a:0", "a:70000", "a:80/icmp", "a:web"] {
             assert_eq!(port(bad).map_err(|fault| fault.code), Err(ErrorCode::Usage), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_as_people_paste_it_is_a_host_and_a_path() {
+        for (text, host, path) in [
+            ("shop.test", "shop.test", "/"),
+            ("Shop.Test./api", "shop.test", "/api"),
+            ("https://shop.test:8443/api/v1?x=1#y", "shop.test", "/api/v1"),
+            ("*.shop.test", "*.shop.test", "/"),
+        ] {
+            assert_eq!(host_and_path(text), Ok((host.to_owned(), path.to_owned())), "{text}");
+        }
+        for text in ["", "/api", "a b", "shöp.test"] {
+            assert!(host_and_path(text).is_err(), "{text}");
         }
     }
 

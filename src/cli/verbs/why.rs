@@ -7,9 +7,9 @@ use argh::{ArgsInfo, FromArgs};
 use jaco_model::view::{WhyQuestion, WhyStep, WhyView};
 
 /// Words before a subject that say what it is.
-pub(super) const KINDS: [&str; 4] = ["name", "node", "path", "replica"];
+pub(super) const KINDS: [&str; 6] = ["cert", "name", "node", "path", "replica", "route"];
 
-/// explain a replica, a node, a name or a path between replicas, link by link
+/// explain a replica, a node, a name, a path, a route or a certificate, link by link
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
@@ -17,10 +17,13 @@ pub(super) const KINDS: [&str; 4] = ["name", "node", "path", "replica"];
     example = "{command_name} shop-web-0",
     example = "{command_name} node node-2",
     example = "{command_name} name db --from shop-web-0",
-    example = "{command_name} path shop-web-0 shop-db-0:5432"
+    example = "{command_name} path shop-web-0 shop-db-0:5432",
+    example = "{command_name} route shop.example.com/api",
+    example = "{command_name} cert shop.example.com"
 )]
 pub(crate) struct Why {
-    /// a replica or node; or: name NAME, path FROM TO, node HOST. FROM and TO are replicas, TO also
+    /// a replica, node or domain; or: name NAME, path FROM TO, node HOST, route DOMAIN[/PATH], cert
+    /// DOMAIN. FROM and TO are replicas, TO also
     /// an IPv4 address, with :PORT or :PORT/udp if wanted
     #[argh(positional, arg_name = "SUBJECT")]
     words: Vec<String>,
@@ -37,6 +40,8 @@ pub(crate) fn run(globals: &Globals, verb: &Why) -> Outcome {
         .with_some("subject", question.subject)
         .with_some("node", question.node)
         .with_some("name", question.name)
+        .with_some("route", question.route)
+        .with_some("cert", question.cert)
         .with_some("from", question.from)
         .with_some("to", question.to);
     let view: WhyView = client.call(&call)?;
@@ -62,12 +67,15 @@ fn question(words: &[String], from: Option<&str>) -> Result<WhyQuestion, Failure
         (["path", source, to], None) => {
             (question.from, question.to) = (some(source), some(to));
         }
+        (["route", route], None) => question.route = some(route),
+        (["cert", domain], None) => question.cert = some(domain),
         (["node", node], None) => question.node = some(node),
         (["replica", subject], None) => question.subject = some(subject),
         ([subject], None) if !KINDS.contains(subject) => question.subject = some(subject),
         _ => {
             return Err(Failure::usage(
-                "ask for REPLICA, node HOST, name NAME --from REPLICA, or path FROM TO[:PORT]",
+                "ask for REPLICA, DOMAIN, node HOST, name NAME --from REPLICA, path FROM TO[:PORT], \
+                 route DOMAIN[/PATH], or cert DOMAIN",
             ));
         }
     }
@@ -133,6 +141,9 @@ mod tests {
             ("shop-web-0", r#"{"subject":"shop-web-0"}"#),
             ("replica name", r#"{"subject":"name"}"#),
             ("node node-1", r#"{"node":"node-1"}"#),
+            ("shop.test", r#"{"subject":"shop.test"}"#),
+            ("route shop.test/api", r#"{"route":"shop.test/api"}"#),
+            ("cert shop.test", r#"{"cert":"shop.test"}"#),
             ("name db --from shop-web-0", r#"{"name":"db","from":"shop-web-0"}"#),
             ("name db shop-web-0", r#"{"name":"db","from":"shop-web-0"}"#),
             ("path shop-web-0 shop-db-0:5432", r#"{"from":"shop-web-0","to":"shop-db-0:5432"}"#),
@@ -145,7 +156,17 @@ mod tests {
     #[test]
     fn half_a_question_is_refused() {
         assert!(asked("name db").contains("--from"));
-        for typed in ["", "path", "path a", "node", "name", "shop-web-0 shop-db-0", "a --from b"] {
+        for typed in [
+            "",
+            "path",
+            "path a",
+            "route",
+            "cert",
+            "node",
+            "name",
+            "shop-web-0 shop-db-0",
+            "a --from b",
+        ] {
             assert!(asked(typed).starts_with("ask for REPLICA"), "{typed}: {}", asked(typed));
         }
     }

@@ -4,9 +4,12 @@
 use super::Hub;
 use jaco_dns_core::Told as Said;
 use jaco_firewall_core::Ruleset;
+use jaco_ingress_core::{ListenKey, ListenKind, SocketFault};
 use jaco_netmesh_core::{Installed, MeshView, PublicKey, Route};
 use jaco_runtime::DriverHandle;
-use jaco_why::{Bridge, Container, Facts, Filter, Look, Mesh, Names, Peer, Table, Told, Upstream};
+use jaco_why::{
+    Bridge, Container, Door, Facts, Filter, Look, Mesh, Names, Peer, Table, Told, Upstream,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
@@ -15,6 +18,8 @@ struct Sources {
     netmesh: Option<jaco_netmesh::DriverHandle>,
     dns: Option<jaco_dns::DriverHandle>,
     engine: DriverHandle,
+    ingress: Option<jaco_ingress::DriverHandle>,
+    closed: BTreeMap<ListenKey, SocketFault>,
     mesh: MeshView,
     /// Why the filter is not known to work.
     fault: Option<String>,
@@ -38,6 +43,8 @@ impl Hub {
             netmesh: inner.overlay.netmesh.clone(),
             dns: inner.overlay.dns.clone(),
             engine: inner.engine.clone(),
+            ingress: inner.overlay.ingress.clone(),
+            closed: inner.boards.closed.borrow().clone(),
             mesh: inner.boards.mesh.borrow().clone(),
             fault,
             peer,
@@ -55,7 +62,8 @@ impl Hub {
                 container(&look, &sources.engine),
             );
             let names = names(&look, sources.dns.as_ref());
-            Facts { filter, mesh, bridges, names, container, ..facts }
+            let door = look.host.as_deref().map(|host| door(host, &sources));
+            Facts { filter, mesh, bridges, names, container, door, ..facts }
         }
     }
 }
@@ -141,6 +149,30 @@ fn names(look: &Look, dns: Option<&jaco_dns::DriverHandle>) -> Names {
     let Some(dns) = dns else { return Names::default() };
     let told = look.ask.as_ref().map(|ask| told(dns, dns.tell(ask.source, &ask.name)));
     Names { is_there: true, listening: dns.listening().as_ref().clone(), told }
+}
+
+fn door(host: &str, sources: &Sources) -> Door {
+    let Some(driver) = &sources.ingress else { return Door::default() };
+    let open = |kind| {
+        let all = driver.open().into_iter().filter(move |key| key.kind == kind);
+        all.map(|key| key.address.to_string()).collect()
+    };
+    let (table, closed) = (driver.table(), sources.closed.iter());
+    let site = driver.site(host);
+    let targets = site.iter().flat_map(|site| site.routes.values());
+    let upstreams = targets.filter_map(|route| {
+        let key = (route.deployment.clone(), route.spec.target.as_ref()?.service.clone());
+        let chosen = table.services.get(&key).map_or(0, |service| service.endpoints.len());
+        Some((format!("{}/{}", key.0, key.1), chosen))
+    });
+    Door {
+        http: open(ListenKind::Http),
+        https: open(ListenKind::Https),
+        closed: closed.map(|(key, fault)| (key.to_string(), fault.why.clone())).collect(),
+        knows_host: site.is_some(),
+        has_certificate: site.as_ref().is_some_and(|site| site.certificate.is_some()),
+        upstreams: upstreams.collect(),
+    }
 }
 
 fn told(dns: &jaco_dns::DriverHandle, said: Said) -> Told {

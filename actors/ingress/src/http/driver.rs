@@ -227,7 +227,7 @@ impl DriverHandle {
 
     /// The site that serves a host now: of that name, else of its wildcard.
     pub fn site(&self, host: &str) -> Option<Arc<Site>> {
-        super::matching::site(&self.shared.table.load(), host).cloned()
+        self.shared.table.load().site(host).cloned()
     }
 
     /// What is served from now.

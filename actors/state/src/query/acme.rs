@@ -2,7 +2,7 @@
 
 use super::{RouteOf, owner_of, routed_specs};
 use crate::State;
-use jaco_model::entity::{CaKind, CertificateFailure, ChallengeToken};
+use jaco_model::entity::{CaKind, Certificate, CertificateFailure, ChallengeToken};
 use jaco_model::spec::{Challenge, TlsMode};
 use jaco_model::{Millis, WallMs};
 use std::collections::BTreeMap;
@@ -150,9 +150,17 @@ fn row(state: &State, domain: &str, wish: Option<&AcmeWish>) -> CertificateRow {
         next_attempt: failure
             .filter(|_| order.is_none())
             .map(|failure| failure.retry_at)
-            .or_else(|| account.map(|account| account.retry_at)),
+            .or_else(|| account.map(|account| account.retry_at))
+            .or_else(|| known.filter(|_| order.is_none()).and_then(advised)),
         domain: domain.to_owned(),
     }
+}
+
+/// When its authority advised to renew what is served.
+fn advised(known: &Certificate) -> Option<WallMs> {
+    let (issued, advice) = known.issued.as_ref().zip(known.ari.as_ref())?;
+    let window = advice.window.as_ref().filter(|_| advice.of == issued.issued_at)?;
+    Some(window.chosen_at)
 }
 
 /// The state of a domain whose last order failed.

@@ -21,5 +21,5 @@ pub use converged::is_converged;
 pub use dependency::dependency_met;
 pub use eligible::{eligible_nodes, wanted_count};
 pub use instances::{is_up_to_date, shown_instance, target_hash};
-pub use route::{RouteOf, owner_of, routed_specs};
+pub use route::{RouteOf, owner_of, route_of_path, routed_specs, routes_of_host};
 pub use status::{DeploymentStatus, ServiceCount, StatusOfDeployment, deployment_status};

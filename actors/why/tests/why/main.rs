@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod door;
 mod well;
 mod world;
 
@@ -63,6 +64,8 @@ fn why(world: &World, line: &str) -> String {
     match words.as_slice() {
         ["name", name, from] => (question.name, question.from) = (some(name), some(from)),
         ["path", from, to] => (question.from, question.to) = (some(from), some(to)),
+        ["route", route] => question.route = some(route),
+        ["cert", domain] => question.cert = some(domain),
         ["node", node] => question.node = some(node),
         [subject] => question.subject = some(subject),
         _ => panic!("no question: {line}"),

@@ -7,7 +7,8 @@ use jaco_kit_core::{Core, Now};
 use jaco_model::NodeId;
 use jaco_model::entity::Scope;
 use jaco_why::{
-    Bridge, Container, Facts, Filter, Flow, Known, Look, Mesh, Names, Peer, Table, Told, Upstream,
+    Bridge, Container, Door, Facts, Filter, Flow, Known, Look, Mesh, Names, Peer, Table, Told,
+    Upstream,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -22,8 +23,13 @@ pub(crate) fn known(world: &World, looks: &BTreeMap<NodeId, Look>) -> Known {
         };
         (node.clone(), seen)
     };
-    let suspects = world.suspects.iter().cloned().collect();
-    Known { facts: looks.iter().map(answer).collect(), suspects }
+    Known {
+        facts: looks.iter().map(answer).collect(),
+        suspects: world.suspects.iter().cloned().collect(),
+        resolved: Some(world.door.resolved.clone()),
+        own_certificate: world.door.own_certificate.clone(),
+        now: world.door.now,
+    }
 }
 
 fn facts(world: &World, node: &NodeId, look: &Look) -> Facts {
@@ -66,6 +72,7 @@ fn facts(world: &World, node: &NodeId, look: &Look) -> Facts {
             .container
             .as_ref()
             .map(|_| Container { state: Some("running".to_owned()), ..Container::default() }),
+        door: look.host.as_ref().map(|host| crate::door::door(state, host)),
         ..Facts::default()
     };
     for (_, words) in world.sights.iter().filter(|(seer, _)| seer == node) {
@@ -110,6 +117,15 @@ fn change(facts: &mut Facts, words: &[&str]) {
         ["mesh", node, condition] => {
             facts.mesh.paths.insert(NodeId::from(*node), (*condition).to_owned());
         }
+        ["http", "taken"] => {
+            let door = facts.door.as_mut().unwrap();
+            door.http.clear();
+            let why = "Address already in use (os error 98)".to_owned();
+            door.closed.insert("http 0.0.0.0:80".to_owned(), why);
+        }
+        ["no", "door"] => facts.door = Some(Door::default()),
+        ["no", "upstreams"] => facts.door.as_mut().unwrap().upstreams.clear(),
+        ["no", "certificate"] => facts.door.as_mut().unwrap().has_certificate = false,
         ["no", "bridges"] => facts.bridges.clear(),
         ["container", "gone"] => facts.container = Some(Container::default()),
         ["container", state] => {

@@ -1,5 +1,6 @@
 //! Three nodes, three deployments, everything running; and commands that break it.
 
+use crate::door::DoorFacts;
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster, InstanceReport, Step};
 use jaco_model::entity::{
     Documents, ImagePin, InstanceState, Ipam, MeshFacts, MeshKind, Node, NodeFacts, NodeStatus,
@@ -29,6 +30,8 @@ pub(crate) struct World {
     pub(crate) silent: BTreeMap<NodeId, String>,
     /// Nodes that the one that explains takes for dead.
     pub(crate) suspects: Vec<NodeId>,
+    /// What concerns the front door.
+    pub(crate) door: DoorFacts,
 }
 
 impl World {
@@ -46,6 +49,7 @@ impl World {
             sights: Vec::new(),
             silent: BTreeMap::new(),
             suspects: Vec::new(),
+            door: DoorFacts::default(),
         };
         world.send(Command::InitCluster(Box::new(InitCluster {
             cluster_id: ClusterId::from("c1"),
@@ -111,7 +115,7 @@ impl World {
                 let words = words.iter().map(|word| (*word).to_owned()).collect();
                 self.sights.push((id(node), words));
             }
-            _ => panic!("no command: {line}"),
+            _ => assert!(self.run_door(&words), "no command: {line}"),
         }
     }
 

@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 ///
 /// | fields | question |
 /// |---|---|
-/// | `subject` | a replica, else a node of that name |
+/// | `subject` | a replica, else a node of that name, else a domain |
 /// | `node` | a node |
 /// | `name`, `from` | what a name is to a replica |
+/// | `route` | a domain and a path: what becomes of a request |
+/// | `cert` | the certificate of a domain |
 /// | `to`, `from` | the way of packets from a replica to a replica or an address |
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhyQuestion {
-    /// A replica, one of its instances, a service `<dep>/<service>`, or a node.
+    /// A replica, one of its instances, a service `<dep>/<service>`, a node, or a domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// A node by its hostname.
@@ -22,6 +24,12 @@ pub struct WhyQuestion {
     /// A name as a program would ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// A domain, or a domain and a path: `shop.example.com/api`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// A domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
     /// The replica that asks or connects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -35,7 +43,7 @@ pub struct WhyQuestion {
 pub struct WhyView {
     /// What was asked about, in full.
     pub subject: String,
-    /// `replica`, `node`, `name` or `path`.
+    /// `replica`, `node`, `name`, `path`, `route` or `cert`.
     pub kind: String,
     /// Whether every link holds.
     pub ok: bool,
@@ -64,6 +72,7 @@ pub struct WhyStep {
     pub code: Option<String>,
     /// What was found.
     pub detail: String,
-    /// Who says so: `state`, or the hostname of a node that looked just now.
+    /// Who says so: `state`, `dns` as the node that answers resolves names, or the hostname of a
+    /// node that looked just now.
     pub source: String,
 }
