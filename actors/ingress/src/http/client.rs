@@ -142,7 +142,7 @@ impl<S> Client<S> {
             idle,
             waits: Waits::ForRequest,
             timer,
-            framing: Framing::new(),
+            framing: Framing::default(),
             held: Vec::new(),
             ready: Vec::new(),
         }

@@ -151,7 +151,7 @@ fn row(state: &State, domain: &str, wish: Option<&AcmeWish>) -> CertificateRow {
             .filter(|_| order.is_none())
             .map(|failure| failure.retry_at)
             .or_else(|| account.map(|account| account.retry_at))
-            .or_else(|| known.filter(|_| order.is_none()).and_then(advised)),
+            .or_else(|| known.filter(|_| order.is_none()).and_then(|known| advised(known))),
         domain: domain.to_owned(),
     }
 }

@@ -20,9 +20,10 @@ const CHUNK_LINE: usize = 16;
 const CHUNK: u64 = 1 << 40;
 
 /// Where in the stream of requests the client is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum At {
     /// In a header; the bytes of it so far.
+    #[default]
     Header,
     Body(u64),
     ChunkLine,
@@ -32,8 +33,8 @@ enum At {
     Trailers,
 }
 
-/// Reads along with one connection.
-#[derive(Debug)]
+/// Reads along with one connection, from its beginning.
+#[derive(Debug, Default)]
 pub struct Framing {
     at: At,
     line: Vec<u8>,
@@ -51,11 +52,6 @@ struct Head {
 }
 
 impl Framing {
-    /// At the beginning of a connection.
-    pub fn new() -> Framing {
-        Framing { at: At::Header, line: Vec::new(), head: Head::default() }
-    }
-
     /// Whether the next byte begins a request.
     pub fn is_between(&self) -> bool {
         matches!(self.at, At::Header) && self.head.bytes == 0
@@ -262,8 +258,8 @@ mod tests {
     use super::*;
 
     fn follow(text: &str) -> Result<(), (usize, Wrong)> {
-        let whole = Framing::new().follow(text.as_bytes()).map(|_| ());
-        let mut framing = Framing::new();
+        let whole = Framing::default().follow(text.as_bytes()).map(|_| ());
+        let mut framing = Framing::default();
         let mut single = Ok(());
         for byte in text.bytes() {
             single = single
@@ -290,7 +286,10 @@ mod tests {
     fn a_fault_leaves_the_requests_before_it() {
         let first = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
         let text = format!("{first}GET / HTTP/1.1\r\nHost : a\r\n\r\n");
-        assert_eq!(Framing::new().follow(text.as_bytes()), Err((first.len(), Wrong::Malformed)));
+        assert_eq!(
+            Framing::default().follow(text.as_bytes()),
+            Err((first.len(), Wrong::Malformed))
+        );
     }
 
     #[test]
@@ -298,7 +297,7 @@ mod tests {
         let first = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
         for size in ["0;\n\r\n", "3;a=b\r\n", "0\n"] {
             let text = format!("{first}{size}");
-            let stopped = Framing::new().follow(text.as_bytes());
+            let stopped = Framing::default().follow(text.as_bytes());
             assert_eq!(stopped, Err((first.len(), Wrong::Malformed)), "{size:?}");
         }
     }

@@ -76,7 +76,7 @@ pub struct Publisher {
 #[derive(Debug)]
 enum Method {
     Rfc2136(Box<Rfc2136>),
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     Exec(Exec),
 }
 
@@ -119,7 +119,8 @@ impl Publisher {
                 Method::Rfc2136(Box::new(Rfc2136 { server, zone, key, clock: outside.clock }))
             }
             DnsMethod::Webhook { url, .. } => {
-                Method::Webhook(Webhook::new(url, secret, outside.webhook_roots.as_deref())?)
+                let roots = outside.webhook_roots.as_deref();
+                Method::Webhook(Box::new(Webhook::new(url, secret, roots)?))
             }
             DnsMethod::Exec { command } => Method::Exec(Exec::new(command)?),
         };
