@@ -123,6 +123,7 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn turn(&mut self, due: Duration, begin: Since, tally: &Mutex<Tally>) {
+        let sent = begin.elapsed();
         let (outcome, reopened) = self.ask();
         let late = begin.elapsed().saturating_sub(due);
         let late = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
@@ -134,8 +135,8 @@ impl Line<'_> {
             Err(why) => {
                 tally.failed += 1;
                 if tally.failures.len() < FAILURES_SHOWN {
-                    let at = begin.elapsed().as_secs_f64();
-                    tally.failures.push(format!("at {at:.3} s: {why}"));
+                    let at = sent.as_secs_f64();
+                    tally.failures.push(format!("sent at {at:.3} s: {why}"));
                 }
             }
         }

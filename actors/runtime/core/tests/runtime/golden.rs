@@ -107,12 +107,7 @@ impl Script {
                 let fault = Fault::new(ErrorCode::IsolationUnavailable, "no nf_tables");
                 world.tell(Input::Isolation((*word == "ok").then_some(()).ok_or(fault)));
             }
-            ("release", []) => {
-                let (scope, block) =
-                    world.state.blocks_on(&NodeId::from(fixture::NODE)).next().expect("a block");
-                let (scope, node) = (scope.clone(), block.node.clone());
-                world.write(fixture::schedule(vec![Step::ReleaseBlock { scope, node }]));
-            }
+            ("release", []) => self.release(),
             ("pool", [word]) => world.tell(Input::PoolConflict(*word == "conflict")),
             ("port", [word]) => world.tell(Input::PortInUse(*word == "taken")),
             ("mtu", [mtu]) => world.tell(Input::Mtu(mtu.parse().expect("bytes"))),
@@ -138,6 +133,14 @@ impl Script {
             (verb, [id, rest @ ..]) => self.strike(verb, id, rest),
             (verb, []) => panic!("unknown command {verb}"),
         }
+    }
+
+    /// The address plan takes a block back.
+    fn release(&mut self) {
+        let node = NodeId::from(fixture::NODE);
+        let (scope, block) = self.world.state.blocks_on(&node).next().expect("a block");
+        let (scope, node) = (scope.clone(), block.node.clone());
+        self.world.write(fixture::schedule(vec![Step::ReleaseBlock { scope, node }]));
     }
 
     /// Something happens to a container from outside.
