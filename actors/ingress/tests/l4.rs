@@ -2,6 +2,7 @@
 
 use jaco_ingress::{L4, PortCounts};
 use jaco_ingress_core::{Endpoint, ListenKey, ListenKind, PortTarget, Service, Table};
+use jaco_kit::Clock;
 use jaco_model::spec::{PortOptions, Protocol, ProxyVersion};
 use jaco_model::{DeploymentName, Millis, NodeId, ServiceName, WallMs};
 use std::io::{ErrorKind, Read, Write};
@@ -300,4 +301,32 @@ fn one_source_has_at_most_1024_sessions() {
     two.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     two.recv_from(&mut buffer).expect_err("nothing for the last one");
     assert_eq!((clients.len(), world.counts().refused), (1_025, 1));
+}
+
+#[test]
+fn a_stop_waits_for_connections_and_takes_no_new_ones() {
+    let world = World::new(Protocol::Tcp, PortOptions::default());
+    world.echo(2);
+    world.serve(&[2]);
+    let mut stream = world.connect();
+    assert_eq!(said(&mut stream, 1), [2]);
+    let l4 = world.l4.clone();
+    let stopping = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(l4.stop(Duration::from_secs(3_600)));
+    });
+    let clock = Clock::new();
+    let began = clock.mono();
+    let is_late = || clock.mono().since(began) > PATIENCE;
+    while TcpStream::connect(world.key.address).is_ok() {
+        assert!(!is_late(), "it is closed");
+    }
+    stream.write_all(b"on").expect("it goes on");
+    assert_eq!(said(&mut stream, 2), b"on");
+    assert!(!stopping.is_finished());
+    drop(stream);
+    while !stopping.is_finished() {
+        assert!(!is_late(), "it ends with the last connection");
+        thread::yield_now();
+    }
 }

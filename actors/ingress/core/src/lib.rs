@@ -21,6 +21,7 @@ mod pem;
 mod port;
 mod proxy_protocol;
 mod table;
+mod websocket;
 
 pub use crate::core::IngressCore;
 pub use effect::Effect;
@@ -31,3 +32,4 @@ pub use pem::split_pem;
 pub use port::choose as choose_for_port;
 pub use proxy_protocol::{NotProxied, ProxyEnds, ProxyHeader, read_proxy_header};
 pub use table::{Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table};
+pub use websocket::{Messages, going_away};

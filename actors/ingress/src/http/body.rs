@@ -72,6 +72,7 @@ pub(super) struct Body {
     passed: u64,
     limit: Option<u64>,
     silence: Option<Silence>,
+    over: Option<Pin<Box<dyn Future<Output = ()>>>>,
     deadline: Option<Pin<Box<Sleep>>>,
     upload: Option<Rc<Upload>>,
     on_end: Option<OnEnd>,
@@ -124,6 +125,7 @@ impl Body {
             passed: 0,
             limit: None,
             silence: None,
+            over: None,
             deadline: None,
             upload: None,
             on_end: None,
@@ -154,6 +156,12 @@ impl Body {
         if let Some(silence) = &mut self.silence {
             silence.slow = Some(slow);
         }
+        self
+    }
+
+    /// Ends between two pieces as soon as this does.
+    pub(super) fn ends_with(mut self, over: Option<impl Future<Output = ()> + 'static>) -> Body {
+        self.over = over.map(|over| Box::pin(over) as Pin<Box<dyn Future<Output = ()>>>);
         self
     }
 
@@ -224,6 +232,11 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let over = |over: &mut Pin<Box<dyn Future<Output = ()>>>| over.as_mut().poll(cx).is_ready();
+        if self.over.as_mut().is_some_and(over) {
+            self.end(false);
+            return Poll::Ready(None);
+        }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {

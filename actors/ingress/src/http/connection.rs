@@ -4,6 +4,7 @@ use super::body::Body;
 use super::client::{Client, Pulse};
 use super::counters::count;
 use super::crowd::{Place, Seat, Young};
+use super::driver::{Health, Phase};
 use super::headers;
 use super::pipeline;
 use super::proxied;
@@ -31,6 +32,8 @@ use tokio_rustls::server::TlsStream;
 /// A fatal alert as a record of TLS (RFC 8446, 5.1 and 6).
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long those are waited for at the end who are about to ask for something, or seem so.
+const SILENT: Duration = Duration::from_secs(1);
 const HEADER_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 100;
 
@@ -66,7 +69,8 @@ pub(super) async fn serve(
             return reset(&stream);
         }
     }
-    let Ok(young) = tokio::time::timeout(config.header_timeout, turn(seat.as_ref())).await else {
+    let turn = in_time(&worker, config.header_timeout, turn(seat.as_ref()));
+    let Some(young) = turn.await else {
         count(&counters.crowded);
         return reset(&stream);
     };
@@ -74,8 +78,8 @@ pub(super) async fn serve(
         let pulse = Arc::new(Pulse::new(place, seat, young));
         return serve_http1(worker, stream, Peer { client, local, name: None, pulse }).await;
     }
-    let handshake = tokio::time::timeout(HANDSHAKE, handshake(&worker, stream)).await;
-    let Ok(Ok(stream)) = handshake else {
+    let handshake = in_time(&worker, HANDSHAKE, handshake(&worker, stream));
+    let Some(Ok(stream)) = handshake.await else {
         return count(&counters.handshakes_failed);
     };
     drop(young);
@@ -86,6 +90,30 @@ pub(super) async fn serve(
         serve_http2(worker, stream, peer).await;
     } else {
         serve_http1(worker, stream, peer).await;
+    }
+}
+
+/// What comes within so long, and not much after the end has begun.
+async fn in_time<T>(
+    worker: &Worker,
+    longest: Duration,
+    wanted: impl Future<Output = T>,
+) -> Option<T> {
+    let end = async {
+        Phase::stopping(worker.phase.clone()).await;
+        tokio::time::sleep(SILENT).await;
+    };
+    tokio::select! {
+        wanted = tokio::time::timeout(longest, wanted) => wanted.ok(),
+        () = end => None,
+    }
+}
+
+/// Returns at the end unless a request runs.
+async fn silence(pulse: &Pulse) {
+    tokio::time::sleep(SILENT).await;
+    if pulse.running() > 0 {
+        std::future::pending().await
     }
 }
 
@@ -105,8 +133,8 @@ async fn ends(worker: &Worker, stream: &mut TcpStream, from: SocketAddr) -> io::
     if !pipeline::contains(&config.proxy_protocol, from.ip().to_canonical()) {
         return Ok(own);
     }
-    let told = tokio::time::timeout(config.header_timeout, proxied::take(stream)).await??;
-    Ok(told.unwrap_or(own))
+    let told = in_time(worker, config.header_timeout, proxied::take(stream)).await;
+    Ok(told.ok_or(io::ErrorKind::TimedOut)??.unwrap_or(own))
 }
 
 /// A name we have no certificate for is told so by an alert: no other one would be right.
@@ -132,8 +160,8 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let most = worker.shared.config.requests_per_connection;
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut response = pipeline::answer(worker, peer.clone(), request).await;
-    let is_last = peer.pulse.begun() >= most;
+    let mut response = pipeline::answer(worker.clone(), peer.clone(), request).await;
+    let is_last = peer.pulse.begun() >= most || worker.shared.health() == Health::Draining;
     if is_last && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         headers::set(response.headers_mut(), CONNECTION, "close");
     } else if is_last {
@@ -149,7 +177,7 @@ where
     let config = &worker.shared.config;
     let (header, idle) = (config.header_timeout, config.idle_timeout);
     let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), header, idle));
-    let mut stopping = worker.stopping.clone();
+    let (phase, pulse) = (worker.phase.clone(), peer.pulse.clone());
     let (worker, peer) = (worker.clone(), Rc::new(peer));
     let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -163,9 +191,15 @@ where
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stopping.wait_for(Option::is_some) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        () = Phase::stopping(phase) => {
+            // Of a client that has asked for nothing yet the parser would not read what is there.
+            if pulse.begun() > 0 {
+                connection.as_mut().graceful_shutdown();
+            }
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = silence(&pulse) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {
@@ -179,7 +213,8 @@ where
 {
     let shared = worker.shared.clone();
     let idle = shared.config.idle_timeout;
-    let mut stopping = worker.stopping.clone();
+    let phase = worker.phase.clone();
+    let mut draining = pin!(Phase::draining(phase.clone()));
     let (pulse, client) = (peer.pulse.clone(), peer.client);
     let peer = Rc::new(peer);
     let watched = Watched::new(stream, shared.config.clock);
@@ -205,9 +240,12 @@ where
                 connection.as_mut().graceful_shutdown();
                 break connection.await;
             }
-            _ = stopping.wait_for(Option::is_some) => {
+            () = draining.as_mut() => {
                 connection.as_mut().graceful_shutdown();
-                break connection.await;
+                break tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = async { Phase::stopping(phase).await; silence(&pulse).await } => Ok(()),
+                };
             }
             () = tokio::time::sleep(idle) => {
                 if pulse.running() == 0 && pulse.begun() == begun {

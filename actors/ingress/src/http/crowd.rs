@@ -60,7 +60,7 @@ pub(super) struct Young {
 
 impl Crowd {
     pub(super) fn new(limits: Limits) -> Crowd {
-        let node = Arc::new(Semaphore::new(limits.node.clamp(1, Semaphore::MAX_PERMITS)));
+        let node = Arc::new(Semaphore::new(places(limits)));
         Crowd { limits, node, clients: Mutex::default() }
     }
 
@@ -73,6 +73,11 @@ impl Crowd {
     /// A place for a connection that was accepted; several threads may have seen the same room.
     pub(super) async fn place(&self) -> Place {
         Place { _permit: self.node.clone().acquire_owned().await.ok() }
+    }
+
+    /// Whether nobody is connected, once nothing is accepted any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.node.available_permits() == places(self.limits)
     }
 
     /// A seat for one more connection of a client; `None` when it has too many.
@@ -107,6 +112,10 @@ impl Drop for Seat {
             clients.remove(&self.client);
         }
     }
+}
+
+fn places(limits: Limits) -> usize {
+    limits.node.clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// Whoever has one address of a /64 has all of them.

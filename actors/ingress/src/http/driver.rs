@@ -94,6 +94,30 @@ pub enum Health {
     Draining,
 }
 
+/// How near the end is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// Not in sight.
+    Serving,
+    /// Everything is served, and everybody is asked to go.
+    Draining,
+    /// Nothing new is accepted; what runs has so long.
+    Stopping(Duration),
+}
+
+impl Phase {
+    /// Returns when nothing new is accepted any more.
+    pub(super) async fn stopping(mut phase: watch::Receiver<Phase>) {
+        // Without a handle that could say more it is the end as well.
+        let _ = phase.wait_for(|phase| matches!(phase, Phase::Stopping(_))).await;
+    }
+
+    /// Returns when clients are to go.
+    pub(super) async fn draining(mut phase: watch::Receiver<Phase>) {
+        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Serving)).await;
+    }
+}
+
 /// What all workers share.
 pub(super) struct Shared {
     pub(super) config: Config,
@@ -131,7 +155,7 @@ pub struct DriverHandle {
     workers: Vec<mpsc::UnboundedSender<Order>>,
     open: Arc<Mutex<BTreeMap<ListenKey, SocketAddr>>>,
     deliver: Arc<Mutex<dyn Fn(Input) + Send>>,
-    stop: Arc<watch::Sender<Option<Duration>>>,
+    phase: Arc<watch::Sender<Phase>>,
 }
 
 impl Driver {
@@ -155,16 +179,16 @@ impl Driver {
             passwords: Passwords::new(Seeds.bytes()?),
             health: AtomicU8::new(Health::Starting as u8),
         });
-        let (stop, stopping) = watch::channel(None);
+        let (sender, phase) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
         for _ in 0..count {
             let (orders, inbox) = mpsc::unbounded_channel();
-            worker::start(shared.clone(), inbox, stopping.clone(), Seeds.seed()?)?;
+            worker::start(shared.clone(), inbox, phase.clone(), Seeds.seed()?)?;
             workers.push(orders);
         }
-        drop(stopping);
+        drop(phase);
         let deliver = Arc::new(Mutex::new(deliver));
-        Ok(DriverHandle { shared, workers, open: Arc::default(), deliver, stop: Arc::new(stop) })
+        Ok(DriverHandle { shared, workers, open: Arc::default(), deliver, phase: Arc::new(sender) })
     }
 }
 
@@ -245,17 +269,31 @@ impl DriverHandle {
         self.shared.counters.counts()
     }
 
-    /// From now on load balancers in front are told to go elsewhere. Everything is served still.
-    pub fn drain(&self) {
-        self.shared.set_health(Health::Draining);
+    /// Whether clients can come here: there is a route, and a socket.
+    pub fn serves(&self) -> bool {
+        let is_open = !self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        is_open && !self.shared.table.load().sites.is_empty()
     }
 
-    /// Accepts nothing more, lets running requests end for so long, and returns when all threads
-    /// are done.
+    /// From now on load balancers in front and clients are told to go elsewhere: by the health, by
+    /// `Connection: close`, by GOAWAY. Everything is served still, also what is new.
+    pub fn drain(&self) {
+        self.shared.set_health(Health::Draining);
+        self.phase.send_if_modified(|phase| {
+            let begins = matches!(phase, Phase::Serving);
+            if begins {
+                *phase = Phase::Draining;
+            }
+            begins
+        });
+    }
+
+    /// Accepts nothing more, ends tunnels and streams of events, lets running requests end for so
+    /// long, and returns when all threads are done.
     pub async fn stop(&self, within: Duration) {
-        self.drain();
-        self.stop.send_replace(Some(within));
-        self.stop.closed().await;
+        self.shared.set_health(Health::Draining);
+        self.phase.send_replace(Phase::Stopping(within));
+        self.phase.closed().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::answer::Refusal;
 use super::body::{Body, Upload};
+use super::driver::Phase;
 use super::exchange::{self, Answered, Errand};
 use super::headers;
 use super::loads::{Crew, Known};
@@ -201,10 +202,14 @@ impl Visit {
             let on_upstream = hyper::upgrade::on(&mut response);
             upgrade.agree(&mut response);
             self.peer.pulse.becomes_tunnel();
-            let idle = options.timeouts.stream_idle.std();
+            let terms = tunnel::Terms {
+                idle: options.timeouts.stream_idle.std(),
+                is_websocket: upgrade.is_websocket(),
+                phase: self.worker.phase.clone(),
+            };
             let beat = self.peer.pulse.begin();
             tokio::task::spawn_local(async move {
-                if let Err(error) = tunnel::run(upgrade.client, on_upstream, idle).await {
+                if let Err(error) = tunnel::run(upgrade.client, on_upstream, terms).await {
                     tracing::debug!(%error, "a tunnel broke");
                 }
                 drop((running, beat));
@@ -212,8 +217,10 @@ impl Visit {
             return Ok(response.map(|_| Body::own("")));
         }
         let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
+        let phase = is_events(response.headers()).then(|| self.worker.phase.clone());
         Ok(response.map(|body| {
-            Body::stream(body).silent_at_most(idle).until(deadline).at_end(move |is_whole, _| {
+            let body = Body::stream(body).silent_at_most(idle).until(deadline);
+            body.ends_with(phase.map(Phase::stopping)).at_end(move |is_whole, _| {
                 drop(running);
                 if let Some(sender) = sender.filter(|_| is_whole) {
                     pool.give_back(from, sender, clock.mono());
@@ -231,10 +238,15 @@ fn wanted(options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Option<us
     crew.marks.iter().position(|mark| mark == value)
 }
 
+/// Whether it is a stream of events, which its reader takes up again wherever it broke off.
+fn is_events(headers: &HeaderMap) -> bool {
+    text(headers, CONTENT_TYPE.as_str()).starts_with("text/event-stream")
+}
+
 /// Longest silence of an answer.
 fn stream_idle(options: &RouteOptions, headers: &HeaderMap) -> std::time::Duration {
     let kind = text(headers, CONTENT_TYPE.as_str());
-    let is_stream = kind.starts_with("text/event-stream") || kind.starts_with("application/grpc");
+    let is_stream = is_events(headers) || kind.starts_with("application/grpc");
     let timeouts = &options.timeouts;
     if is_stream { timeouts.stream_idle.std() } else { timeouts.read.std() }
 }

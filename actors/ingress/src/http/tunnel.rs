@@ -1,29 +1,65 @@
 //! Bytes both ways after an upgrade.
 
-use hyper::upgrade::OnUpgrade;
+use super::driver::Phase;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use jaco_ingress_core::{Messages, going_away};
 use std::cell::Cell;
 use std::io;
-use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-/// Moves bytes until both sides are through, or neither says anything for `idle`.
-pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, idle: Duration) -> io::Result<()> {
+/// How long the two ends are listened to after the farewell, so that they hear it.
+const LISTEN: Duration = Duration::from_secs(1);
+
+/// What a tunnel is run with.
+pub(super) struct Terms {
+    /// Longest silence; zero is for ever.
+    pub(super) idle: Duration,
+    /// Whether it speaks WebSocket, and is told so when it is ended.
+    pub(super) is_websocket: bool,
+    /// When the proxy ends.
+    pub(super) phase: tokio::sync::watch::Receiver<Phase>,
+}
+
+type End = TokioIo<Upgraded>;
+
+/// One direction.
+struct Lane {
+    from: ReadHalf<End>,
+    to: WriteHalf<End>,
+    /// Those that have gone on as a whole.
+    messages: Option<Messages>,
+    is_writing: bool,
+    to_client: bool,
+}
+
+/// Moves bytes until both sides are through, neither says anything for a time, or the proxy ends.
+pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, terms: Terms) -> io::Result<()> {
     let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
-    let moved = Rc::new(Cell::new(0u64));
-    let there = copy(from_client, to_upstream, moved.clone());
-    let back = copy(from_upstream, to_client, moved.clone());
-    let both = async { tokio::try_join!(there, back).map(|_| ()) };
+    let lane = |from, to, to_client| {
+        let messages = terms.is_websocket.then(Messages::default);
+        Lane { from, to, messages, is_writing: false, to_client }
+    };
+    let mut there = lane(from_client, to_upstream, false);
+    let mut back = lane(from_upstream, to_client, true);
+    let moved = Cell::new(0);
     tokio::select! {
-        ended = both => ended,
-        () = silence(moved, idle) => Err(io::ErrorKind::TimedOut.into()),
+        ended = async { tokio::try_join!(there.copy(&moved), back.copy(&moved)) } => {
+            return ended.map(|_| ());
+        }
+        () = silence(&moved, terms.idle) => return Err(io::ErrorKind::TimedOut.into()),
+        () = Phase::stopping(terms.phase) => {}
     }
+    let parting = async { tokio::join!(there.part(), back.part()) };
+    // Either end may be gone, or never be silent.
+    let _ = tokio::time::timeout(LISTEN, parting).await;
+    Ok(())
 }
 
-async fn silence(moved: Rc<Cell<u64>>, idle: Duration) {
+async fn silence(moved: &Cell<u64>, idle: Duration) {
     if idle.is_zero() {
         return std::future::pending().await;
     }
@@ -36,19 +72,32 @@ async fn silence(moved: Rc<Cell<u64>>, idle: Duration) {
     }
 }
 
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    moved: Rc<Cell<u64>>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return to.shutdown().await;
+impl Lane {
+    async fn copy(&mut self, moved: &Cell<u64>) -> io::Result<()> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = self.from.read(&mut buffer).await?;
+            if count == 0 {
+                return self.to.shutdown().await;
+            }
+            self.is_writing = true;
+            self.to.write_all(&buffer[..count]).await?;
+            self.to.flush().await?;
+            self.is_writing = false;
+            if let Some(messages) = &mut self.messages {
+                messages.follow(&buffer[..count]);
+            }
+            moved.set(moved.get() + 1);
         }
-        to.write_all(&buffer[..count]).await?;
-        to.flush().await?;
-        moved.set(moved.get() + 1);
+    }
+
+    /// Ends the direction, between two messages with a word; then hears what is still to come.
+    async fn part(&mut self) -> io::Result<()> {
+        let is_between = self.messages.as_ref().is_some_and(Messages::is_between);
+        if is_between && !self.is_writing {
+            self.to.write_all(going_away(self.to_client)).await?;
+        }
+        self.to.shutdown().await?;
+        tokio::io::copy(&mut self.from, &mut tokio::io::sink()).await.map(|_| ())
     }
 }

@@ -54,6 +54,10 @@ impl Upgrade {
         Ok(Some(Upgrade { client, protocol, is_http2: false }))
     }
 
+    pub(super) fn is_websocket(&self) -> bool {
+        self.protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+    }
+
     pub(super) fn ask(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, self.protocol.clone());

@@ -1,7 +1,7 @@
 //! One thread of the proxy: accepts, and keeps what its connections share.
 
 use super::connection;
-use super::driver::Shared;
+use super::driver::{Phase, Shared};
 use super::loads::Routes;
 use super::pool::Pool;
 use jaco_ingress_core::{ListenKey, ListenKind};
@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +25,15 @@ pub(super) enum Order {
     Swapped,
 }
 
-/// Set to the time that running requests still have.
-pub(super) type Stopping = watch::Receiver<Option<Duration>>;
+/// Connections that are taken from the kernel's queue before a socket closes: how long they may
+/// come one after the other, and in all.
+const QUEUED: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) pool: Rc<Pool>,
     pub(super) tls: Arc<rustls::ServerConfig>,
-    pub(super) stopping: Stopping,
+    pub(super) phase: watch::Receiver<Phase>,
     pub(super) routes: Routes,
     random: Cell<u64>,
 }
@@ -52,7 +54,7 @@ impl Worker {
 pub(super) fn start(
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Order>,
-    stopping: Stopping,
+    phase: watch::Receiver<Phase>,
     seed: u64,
 ) -> Result<(), super::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -63,7 +65,7 @@ pub(super) fn start(
             let pool = Rc::new(Pool::default());
             let random = Cell::new(seed | 1);
             run(
-                Rc::new(Worker { shared, pool, tls, stopping, routes: Routes::default(), random }),
+                Rc::new(Worker { shared, pool, tls, phase, routes: Routes::default(), random }),
                 inbox,
             )
             .await;
@@ -75,15 +77,14 @@ pub(super) fn start(
 async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut open: BTreeMap<ListenKey, AbortHandle> = BTreeMap::new();
     let mut accepting = JoinSet::new();
-    let connections = Rc::new(Cell::new(0));
-    let mut stopping = worker.stopping.clone();
+    let mut stopping = pin!(Phase::stopping(worker.phase.clone()));
     let mut sweep = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
                 None => return,
                 Some(Order::Listen(key, listener)) => {
-                    let accept = accept(worker.clone(), key.kind, listener, connections.clone());
+                    let accept = accept(worker.clone(), key.kind, listener);
                     open.insert(key, accepting.spawn_local(accept));
                 }
                 Some(Order::Unlisten(key)) => if let Some(task) = open.remove(&key) { task.abort() },
@@ -94,49 +95,57 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                 }
             },
             _ = sweep.tick() => worker.pool.sweep(worker.shared.config.clock.mono()),
-            _ = stopping.wait_for(Option::is_some) => break,
+            () = stopping.as_mut() => break,
             Some(_) = accepting.join_next(), if !accepting.is_empty() => {}
         }
     }
-    let within = stopping.borrow().unwrap_or_default();
-    accepting.shutdown().await;
+    let within = match *worker.phase.borrow() {
+        Phase::Stopping(within) => within,
+        Phase::Serving | Phase::Draining => Duration::ZERO,
+    };
     // Connections see the same signal and end by themselves.
     let _ = tokio::time::timeout(within, async {
-        while connections.get() > 0 {
+        while accepting.join_next().await.is_some() {}
+        while !worker.shared.crowd.is_gone() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
 }
 
-async fn accept(
-    worker: Rc<Worker>,
-    kind: ListenKind,
-    listener: TcpListener,
-    connections: Rc<Cell<u64>>,
-) {
+async fn accept(worker: Rc<Worker>, kind: ListenKind, listener: TcpListener) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot wait for connections"),
     };
-    let crowd = worker.shared.crowd.clone();
-    loop {
-        crowd.room().await;
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let place = crowd.place().await;
-                let _ = prepare(&stream);
-                let (worker, connections) = (worker.clone(), connections.clone());
-                connections.set(connections.get() + 1);
-                spawn_local(async move {
-                    connection::serve(worker, stream, peer, kind, place).await;
-                    connections.set(connections.get() - 1);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+    let forever = async {
+        loop {
+            accept_one(&worker, kind, &listener).await;
+        }
+    };
+    tokio::select! {
+        () = forever => {}
+        () = Phase::stopping(worker.phase.clone()) => {}
+    }
+    // Those in its queue the kernel has accepted in our name.
+    let queued = async {
+        while tokio::time::timeout(QUEUED.0, accept_one(&worker, kind, &listener)).await.is_ok() {}
+    };
+    let _ = tokio::time::timeout(QUEUED.1, queued).await;
+}
+
+async fn accept_one(worker: &Rc<Worker>, kind: ListenKind, listener: &tokio::net::TcpListener) {
+    let crowd = &worker.shared.crowd;
+    crowd.room().await;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            let place = crowd.place().await;
+            let _ = prepare(&stream);
+            spawn_local(connection::serve(worker.clone(), stream, peer, kind, place));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

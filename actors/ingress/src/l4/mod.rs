@@ -18,7 +18,8 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 
 /// Why the balancer of ports could not start.
@@ -41,6 +42,7 @@ enum Order {
     Open(ListenKey, Done),
     Close(ListenKey),
     Serve(Arc<Table>),
+    Stop(Duration, oneshot::Sender<()>),
 }
 
 impl L4 {
@@ -78,6 +80,15 @@ impl L4 {
         self.order(Order::Serve(table));
     }
 
+    /// Accepts nothing more, lets open connections end for so long, and returns when its thread is
+    /// done.
+    pub async fn stop(&self, within: Duration) {
+        let (done, over) = oneshot::channel();
+        self.order(Order::Stop(within, done));
+        // A thread that is gone has stopped.
+        let _ = over.await;
+    }
+
     /// What the open listeners did so far.
     pub fn counts(&self) -> BTreeMap<ListenKey, PortCounts> {
         let shown = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +124,11 @@ impl Hands {
             match order {
                 Order::Open(key, done) => done(self.open(key)),
                 Order::Close(key) => self.close(key).await,
+                Order::Stop(within, done) => {
+                    self.stop(within).await;
+                    let _ = done.send(());
+                    return;
+                }
                 Order::Serve(table) => {
                     for (listener, _) in self.open.values() {
                         listener.serve(table.clone());
@@ -153,6 +169,19 @@ impl Hands {
         self.show(key, None);
         listener.close();
         self.closed.push(listener);
+    }
+
+    async fn stop(&mut self, within: Duration) {
+        let keys: Vec<ListenKey> = self.open.keys().copied().collect();
+        for key in keys {
+            self.close(key).await;
+        }
+        let _ = tokio::time::timeout(within, async {
+            while self.closed.iter().any(|listener| listener.active() > 0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
 
     fn show(&self, key: ListenKey, counters: Option<Arc<Counters>>) {

@@ -8,5 +8,6 @@ mod http1;
 mod proxied;
 mod retry;
 mod smuggling;
+mod stopping;
 mod support;
 mod tls;
