@@ -122,6 +122,8 @@ pub(crate) struct Ingress {
     pub(crate) max_connections: usize,
     /// Milliseconds in which a request's header must come.
     pub(crate) header_timeout: u64,
+    /// Milliseconds that running requests and connections have when the daemon ends.
+    pub(crate) stop_timeout: u64,
 }
 
 /// What containers may reach of the host.

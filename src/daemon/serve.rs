@@ -130,7 +130,7 @@ async fn serve(
     let watchdog = actix::spawn(notify::watchdog());
     let code = daemon.work(inbox, peer_inbox, &mut signals, stop).await;
     notify::stopping();
-    daemon.hand_over(code).await;
+    tokio::join!(daemon.hand_over(code), daemon.close_doors(code));
     supervisor.shutting_down();
     watchdog.abort();
     handle.stop(true).await;
@@ -140,6 +140,10 @@ async fn serve(
     tracing::info!("daemon has stopped");
     Ok(code)
 }
+
+/// How long clients are asked to go before nothing more is accepted: two of the usual checks of a
+/// load balancer.
+const LAME_DUCK: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for another member to take over the lead.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -267,6 +271,15 @@ impl Daemon {
         if handed.is_err() {
             tracing::warn!("nobody took over the lead in time");
         }
+    }
+
+    /// Lets clients go, and what they have begun end. Inside `jaco up` nobody is in front who could
+    /// be told first.
+    async fn close_doors(&self, code: u8) {
+        let Some(member) = self.member.as_ref().filter(|_| code == 0) else { return };
+        let lame = if self.options.listens { LAME_DUCK } else { Duration::ZERO };
+        let within = Duration::from_millis(self.config.ingress.stop_timeout);
+        member.hub.doors().close(lame, within).await;
     }
 
     /// Serves requests of the API's threads until something ends the daemon.

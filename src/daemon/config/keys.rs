@@ -120,6 +120,7 @@ pub(super) const KEYS: &[Key] = &[
     used("ingress.https_addr", Kind::HostPorts, "0.0.0.0:443"),
     used("ingress.max_connections", Kind::Int(0, u32::MAX as u64), "0"),
     used("ingress.proxy_protocol", Kind::Cidrs, ""),
+    used("ingress.stop_timeout", Kind::Duration(0, 20_000), "5s"),
     used("ingress.trusted_proxies", Kind::Cidrs, ""),
     used("ipam_pool", Kind::Cidr(8, 20), "10.80.0.0/12"),
     used("isolation.block_metadata", Kind::Bool, "false"),

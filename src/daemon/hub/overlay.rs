@@ -6,6 +6,7 @@ use jaco_firewall_core::{Isolation, Report};
 use jaco_kit::{Broken, Perform};
 use jaco_netmesh_core::{MeshView, Notice};
 use jaco_wiring::Step;
+use std::time::Duration;
 
 /// What carries out the orders of the three cores. One that could not start is `None`: its orders
 /// are lost, and what waits for them, the start of containers, goes on waiting.
@@ -105,9 +106,44 @@ impl Hub {
         self.run(steps);
     }
 
+    /// The doors of this node.
+    pub(crate) fn doors(&self) -> Doors {
+        let overlay = &self.inner.borrow().overlay;
+        let ports = overlay.ports.as_ref().map(|(l4, _)| l4.clone());
+        Doors { ingress: overlay.ingress.clone(), ports }
+    }
+
     /// The mesh's driver, if it could start.
     pub(crate) fn netmesh(&self) -> Option<jaco_netmesh::DriverHandle> {
         self.inner.borrow().overlay.netmesh.clone()
+    }
+}
+
+/// What clients come in by.
+pub(crate) struct Doors {
+    ingress: Option<jaco_ingress::DriverHandle>,
+    ports: Option<jaco_ingress::L4>,
+}
+
+impl Doors {
+    /// Tells clients to go for a while, if there is anything here for them; then accepts nothing
+    /// more, and returns when nothing runs or `within` is over.
+    pub(crate) async fn close(self, lame: Duration, within: Duration) {
+        if let Some(ingress) = self.ingress.as_ref().filter(|ingress| ingress.serves()) {
+            ingress.drain();
+            tokio::time::sleep(lame).await;
+        }
+        let ingress = async {
+            if let Some(ingress) = &self.ingress {
+                ingress.stop(within).await;
+            }
+        };
+        let ports = async {
+            if let Some(ports) = &self.ports {
+                ports.stop(within).await;
+            }
+        };
+        tokio::join!(ingress, ports);
     }
 }
 
