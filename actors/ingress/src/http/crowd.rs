@@ -70,9 +70,10 @@ impl Crowd {
         drop(self.node.acquire().await);
     }
 
-    /// A place for a connection that was accepted; several threads may have seen the same room.
-    pub(super) async fn place(&self) -> Place {
-        Place { _permit: self.node.clone().acquire_owned().await.ok() }
+    /// A place for a connection that was accepted. Several threads may have seen the same room, so
+    /// a few get one that is not counted.
+    pub(super) fn place(&self) -> Place {
+        Place { _permit: self.node.clone().try_acquire_owned().ok() }
     }
 
     /// Whether nobody is connected, once nothing is accepted any more.

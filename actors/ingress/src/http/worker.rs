@@ -139,7 +139,8 @@ async fn accept_one(worker: &Rc<Worker>, kind: ListenKind, listener: &tokio::net
     crowd.room().await;
     match listener.accept().await {
         Ok((stream, peer)) => {
-            let place = crowd.place().await;
+            // Nothing is waited for from here: who is accepted must not be lost.
+            let place = crowd.place();
             let _ = prepare(&stream);
             spawn_local(connection::serve(worker.clone(), stream, peer, kind, place));
         }
