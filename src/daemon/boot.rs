@@ -9,6 +9,7 @@ use crate::daemon::hub::{
 use crate::daemon::identity::RosterFile;
 use crate::daemon::network::{self, Network, PeerRequest, Surroundings};
 use crate::daemon::overlay::Site;
+use crate::daemon::passed::Passed;
 use crate::daemon::persist::{Deliver as DeliverRaft, Disk};
 use actix::Actor;
 use ipnet::Ipv4Net;
@@ -152,7 +153,11 @@ pub(crate) fn addresses(config: &Config) -> Option<Addresses> {
 }
 
 /// Starts the member that a data directory holds.
-pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Result<Running, Error> {
+pub(crate) fn start(
+    frame: &Frame<'_>,
+    (store, loaded): (Store, Loaded),
+    passed: Passed,
+) -> Result<Running, Error> {
     let Frame { config, supervisor, boards, engine: engine_slot, requests, listens } = frame;
     let raft_mailbox: Mailbox<jaco_raft_core::Input> = Mailbox::default();
     let runtime_mailbox: Mailbox<jaco_runtime_core::Input> = Mailbox::default();
@@ -215,7 +220,7 @@ pub(crate) fn start(frame: &Frame<'_>, (store, loaded): (Store, Loaded)) -> Resu
     start_runtime(&hub, supervisor, host, &runtime_mailbox, Seeds.seed()?);
     start_liveness(&hub, supervisor, node.clone(), Seeds.seed()?);
     let site = Site { config, supervisor, hub: &hub, node, cluster, listens: *listens };
-    site.start()?;
+    site.start(passed)?;
     start_raft(&hub, supervisor, raft, &raft_mailbox);
     hub.show_state();
     Ok(running)

@@ -15,6 +15,7 @@ mod logs;
 mod network;
 mod notify;
 mod overlay;
+mod passed;
 mod persist;
 mod renew;
 mod serve;

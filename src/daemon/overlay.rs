@@ -5,11 +5,12 @@ use crate::daemon::boot::{Mailbox, fill, keep, post};
 use crate::daemon::config::Config;
 use crate::daemon::hub::{AcmeShell, DnsDriver, FirewallDriver, Hub, IngressDriver, NetmeshDriver};
 use crate::daemon::logging;
+use crate::daemon::passed::Passed;
 use ipnet::IpNet;
 use jaco_dns_core::DnsCore;
 use jaco_firewall_core::FirewallCore;
-use jaco_ingress_core::IngressCore;
 use jaco_ingress_core::acme::AcmeCore;
+use jaco_ingress_core::{IngressCore, ListenKind};
 use jaco_kit::{Seeds, Supervisor};
 use jaco_model::entity::MeshKind;
 use jaco_model::name::MESH_INTERFACE;
@@ -46,10 +47,10 @@ impl Site<'_> {
     ///
     /// # Errors
     /// When the kernel gives no randomness.
-    pub(crate) fn start(&self) -> io::Result<()> {
+    pub(crate) fn start(&self, passed: Passed) -> io::Result<()> {
         self.firewall(Seeds.seed()?);
         self.dns();
-        self.ingress();
+        self.ingress(passed);
         self.certificates(Seeds.seed()?);
         if self.listens {
             self.hub.expect_mesh();
@@ -107,7 +108,7 @@ impl Site<'_> {
         });
     }
 
-    fn ingress(&self) {
+    fn ingress(&self, mut passed: Passed) {
         let mailbox: Mailbox<jaco_ingress_core::Input> = Mailbox::default();
         let (answers, of_ports) = (mailbox.clone(), mailbox.clone());
         let keys = &self.config.ingress;
@@ -124,14 +125,6 @@ impl Site<'_> {
             _ => AccessLog::Errors,
         };
         config.cookie_key = blake3::derive_key(COOKIE_KEY, self.cluster.as_str().as_bytes());
-        match jaco_ingress::Driver::spawn(config, move |input| post(&answers, input)) {
-            Ok(driver) => self.hub.equip(|overlay| overlay.ingress = Some(driver)),
-            Err(error) => tracing::error!(error = logging::chain(&error), "no ingress"),
-        }
-        match jaco_ingress::L4::start() {
-            Ok(l4) => self.hub.equip(|overlay| overlay.ports = Some((l4, of_ports))),
-            Err(error) => tracing::error!(error = logging::chain(&error), "no published ports"),
-        }
         let listen = |texts: &[String]| -> Vec<SocketAddr> {
             if keys.enabled {
                 texts.iter().filter_map(|text| text.parse().ok()).collect()
@@ -145,6 +138,22 @@ impl Site<'_> {
             https: listen(&keys.https_addr),
             retry: LISTEN_AGAIN,
         };
+        passed.keep_doors(|key| match key.kind {
+            ListenKind::Http => settings.http.contains(&key.address),
+            ListenKind::Https => settings.https.contains(&key.address),
+            ListenKind::Port(_) => false,
+        });
+        match jaco_ingress::Driver::spawn(config, move |input| post(&answers, input)) {
+            Ok(driver) => {
+                passed.doors.into_iter().for_each(|(key, socket)| driver.adopt(key, socket));
+                self.hub.equip(|overlay| overlay.ingress = Some(driver));
+            }
+            Err(error) => tracing::error!(error = logging::chain(&error), "no ingress"),
+        }
+        match jaco_ingress::L4::start() {
+            Ok(l4) => self.hub.equip(|overlay| overlay.ports = Some((l4, of_ports))),
+            Err(error) => tracing::error!(error = logging::chain(&error), "no published ports"),
+        }
         let driver = self.hub.clone();
         let make = move || (IngressCore::new(settings.clone()), IngressDriver(driver.clone()));
         keep(self.hub, self.supervisor, "ingress", make, move |links, at| {

@@ -10,6 +10,7 @@ use crate::daemon::config::{self, Config};
 use crate::daemon::hub::Boards;
 use crate::daemon::identity::RosterFile;
 use crate::daemon::network::{PEER_REQUESTS_MAX, PeerRequest};
+use crate::daemon::passed::Passed;
 use crate::daemon::renew::{self, Renewal};
 use crate::daemon::{cluster, init, logging, notify, socket};
 use jaco_api::Membership;
@@ -80,6 +81,8 @@ struct Daemon {
     /// Where peers' requests go.
     peer_requests: mpsc::Sender<PeerRequest>,
     member: Option<Running>,
+    /// Sockets from before, until they are in use.
+    passed: Passed,
     /// A join or rejoin is under way.
     is_joining: bool,
     renewal: Option<JoinHandle<()>>,
@@ -113,11 +116,19 @@ async fn serve(
         requests,
         peer_requests,
         member: None,
+        passed: Passed::default(),
         is_joining: false,
         renewal: None,
     };
+    if daemon.options.signals {
+        daemon.passed = Passed::take();
+    }
+    let api = daemon.passed.api.take();
     daemon.boot()?;
-    let listener = socket::listen(&daemon.config)?;
+    if daemon.member.is_none() {
+        daemon.passed.keep_doors(|_| false);
+    }
+    let listener = socket::listen(&daemon.config, api)?;
     let server = jaco_api::serve(Arc::new(backend), listener)?;
     let handle = server.handle();
     actix::spawn(server);
@@ -211,7 +222,7 @@ impl Daemon {
             requests: &self.peer_requests,
             listens: self.options.listens,
         };
-        let running = boot::start(&frame, store)?;
+        let running = boot::start(&frame, store, std::mem::take(&mut self.passed))?;
         self.member = Some(running);
         self.watch_certificate();
         if self.options.listens {

@@ -27,12 +27,12 @@ pub(crate) enum Error {
     },
 }
 
-/// The listener of the API.
-pub(crate) fn listen(config: &Config) -> Result<UnixListener, Error> {
+/// The listener of the API: the one that was passed, or one of its own.
+pub(crate) fn listen(config: &Config, passed: Option<UnixListener>) -> Result<UnixListener, Error> {
     let path = &config.unix_socket;
     let shown = || path.display().to_string();
     let failed = |source| Error::Bind { path: shown(), source };
-    let listener = match inherited() {
+    let listener = match passed {
         Some(listener) => listener,
         None => {
             clear(path)?;
@@ -46,16 +46,6 @@ pub(crate) fn listen(config: &Config) -> Result<UnixListener, Error> {
     };
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
-}
-
-/// The first socket that systemd passed (sd_listen_fds(3)).
-fn inherited() -> Option<UnixListener> {
-    let pid: u32 = std::env::var("LISTEN_PID").ok()?.parse().ok()?;
-    let count: u32 = std::env::var("LISTEN_FDS").ok()?.parse().ok()?;
-    if pid != std::process::id() || count == 0 {
-        return None;
-    }
-    crate::daemon::sys::listen_fd().map(UnixListener::from)
 }
 
 /// Removes a socket that nobody answers on; refuses anything else that is in its place.

@@ -2,10 +2,12 @@
 
 use super::{Hub, Inner, push_to};
 use crate::daemon::boot::{Mailbox, post};
+use crate::daemon::{notify, passed};
 use jaco_firewall_core::{Isolation, Report};
 use jaco_kit::{Broken, Perform};
 use jaco_netmesh_core::{MeshView, Notice};
 use jaco_wiring::Step;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// What carries out the orders of the three cores. One that could not start is `None`: its orders
@@ -232,8 +234,21 @@ impl Inner {
             }
             self.boards.closed.send_replace(closed.clone());
         }
-        if let Some(driver) = &self.overlay.ingress {
-            driver.run(effect);
+        let Some(driver) = &self.overlay.ingress else { return };
+        match effect {
+            Effect::Listen { key, .. } => {
+                driver.run(effect);
+                if let Some(socket) = driver.socket(key) {
+                    notify::keep(&passed::name(key), socket.as_fd());
+                }
+            }
+            Effect::Unlisten { key } => {
+                driver.run(effect);
+                if !matches!(key.kind, ListenKind::Port(_)) {
+                    notify::forget(&passed::name(key));
+                }
+            }
+            Effect::Serve(_) | Effect::ShowClosed(_) => driver.run(effect),
         }
     }
 

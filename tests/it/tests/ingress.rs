@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jaco_it::{Cluster, Node, Run, Stack, probe, with_cluster};
-use jaco_lab::until;
+use jaco_it::{Cluster, Node, Run, Stack, pause, probe, with_cluster, with_node};
+use jaco_lab::{Store, until};
 use serde_json::{Value, json};
 
 /// Longest time until a change of the state is served everywhere, on a busy machine.
@@ -216,4 +216,75 @@ fn load(c: &Cluster, node: usize, method: &str, path: &str) -> Result<std::proce
     command.args([&format!("http://127.0.0.1{path}"), "shop.test"]);
     command.env("PROBE_TIMEOUT_MS", "20000").stdout(Stdio::piped()).stderr(Stdio::null());
     command.spawn().context("cannot start the load")
+}
+
+/// Before each status, behind the body.
+const STATUS: &str = "status ";
+
+#[test]
+fn a_daemon_that_stops_lets_its_clients_go_first() -> Result<()> {
+    with_node("lame-duck", |node| {
+        let route = json!([{ "domain": "shop.test", "port": 8080, "tls": "off" }]);
+        let stack = Stack::new("shop", json!({ "services": { "web": routed(json!({}), route) } }))?;
+        node.ok(&["apply", &stack.path()])?;
+        asked(node, "shop.test", "/", 200)?;
+        // Each asks one time after the other until it is refused.
+        let ask = |host: &str, path: &str| {
+            let mut command = node.host().command("curl");
+            command
+                .args(["--silent", "--max-time", PATIENCE, "--fail-early", "--rate", "20/s"])
+                .args(["--write-out", &format!("\n{STATUS}%{{http_code}}\n"), "--header"])
+                .args([format!("Host: {host}"), format!("http://127.0.0.1{path}?[1-10000]")])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            command.spawn().context("cannot start curl")
+        };
+        let health = ask(&node.host().name().to_lowercase(), "/.well-known/jaco/health")?;
+        let requests = ask("shop.test", "/")?;
+        pause(Duration::from_secs(2));
+        node.daemon().ask_to_end()?;
+        let code = until("the daemon's end", LIMIT, || node.daemon().ended())?;
+        ensure!(code == 0, "it ended with {code}");
+        let health = String::from_utf8(health.wait_with_output()?.stdout)?;
+        ensure!(health.contains(&format!("ready\n{STATUS}200\n")), "{health}");
+        ensure!(health.contains(&format!("draining\n{STATUS}503\n")), "{health}");
+        let requests = String::from_utf8(requests.wait_with_output()?.stdout)?;
+        let codes: Vec<&str> =
+            requests.lines().filter_map(|line| line.strip_prefix(STATUS)).collect();
+        let (last, before) = codes.split_last().context("no request")?;
+        ensure!(*last == "000" && before.len() > 5, "{codes:?}");
+        ensure!(before.iter().all(|code| *code == "200"), "{codes:?}");
+        node.daemon().start_again()?;
+        asked(node, "shop.test", "/", 200)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn what_comes_while_a_daemon_restarts_waits() -> Result<()> {
+    with_node("waiting", |node| {
+        let store = Store::open(&node.host().run_dir().join("notify.sock"))?;
+        let route = json!([{ "domain": "shop.test", "port": 8080, "tls": "off" }]);
+        let stack = Stack::new("shop", json!({ "services": { "web": routed(json!({}), route) } }))?;
+        node.ok(&["apply", &stack.path()])?;
+        asked(node, "shop.test", "/", 200)?;
+        node.daemon().stop()?;
+        node.daemon().set("NOTIFY_SOCKET", &store.path().display().to_string());
+        node.daemon().start_again()?;
+        let socket = store.take("http@0.0.0.0_80")?;
+        asked(node, "shop.test", "/", 200)?;
+        node.daemon().stop()?;
+
+        let ask = ["--silent", "--max-time", "60", "--header", "Host: shop.test"];
+        let mut curl = node.host().command("curl");
+        curl.args(ask).args(["--write-out", "\n%{http_code}", "http://127.0.0.1/"]);
+        let waiting = curl.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        pause(Duration::from_millis(500));
+        node.daemon().pass("http@0.0.0.0_80", socket);
+        node.daemon().start_again()?;
+        let answer = String::from_utf8(waiting.wait_with_output()?.stdout)?;
+        ensure!(answer.ends_with("\n200"), "{answer}");
+        Ok(())
+    })
 }

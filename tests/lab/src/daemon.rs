@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host::Host;
@@ -22,6 +24,7 @@ pub struct Daemon {
     host: Host,
     binary: PathBuf,
     env: Vec<(String, String)>,
+    passed: Option<(String, OwnedFd)>,
     child: Option<Child>,
 }
 
@@ -40,7 +43,7 @@ impl Daemon {
     /// As [`Daemon::start`].
     pub fn start_with(host: &Host, binary: &Path, env: &[(String, String)]) -> Result<Self> {
         let (host, binary) = (host.clone(), binary.to_owned());
-        let mut daemon = Self { host, binary, env: env.to_vec(), child: None };
+        let mut daemon = Self { host, binary, env: env.to_vec(), passed: None, child: None };
         daemon.start_again()?;
         Ok(daemon)
     }
@@ -68,7 +71,7 @@ impl Daemon {
     /// When the process cannot be started.
     pub fn spawn(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = self.host.command(&self.binary);
+        let mut command = self.program()?;
         command
             .arg("daemon")
             .env("JACO_DATA_DIR", self.data_dir())
@@ -84,7 +87,31 @@ impl Daemon {
             .stdout(log.try_clone()?)
             .stderr(log);
         self.child = Some(command.spawn().context("cannot start the daemon")?);
+        self.passed = None;
         Ok(())
+    }
+
+    /// Sets a variable for every later start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Passes a socket under this name to the next start, as systemd does.
+    pub fn pass(&mut self, name: &str, socket: OwnedFd) {
+        self.passed = Some((name.to_owned(), socket));
+    }
+
+    /// The daemon's program; with a socket to pass, by way of a shell that says whose it is.
+    fn program(&self) -> Result<Command> {
+        let Some((name, socket)) = &self.passed else { return Ok(self.host.command(&self.binary)) };
+        rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
+        let script = format!(
+            "exec 3<&{}; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES='{name}'; exec \"$@\"",
+            socket.as_raw_fd()
+        );
+        let mut command = self.host.command("bash");
+        command.args(["-c", &script, "bash"]).arg(&self.binary);
+        Ok(command)
     }
 
     /// Where the daemon listens.
@@ -156,6 +183,14 @@ impl Daemon {
     /// When it does not run.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
+    }
+
+    /// Asks the process to end, and does not wait for it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn ask_to_end(&self) -> Result<()> {
+        self.signal(Signal::TERM)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

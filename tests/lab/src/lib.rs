@@ -34,6 +34,7 @@ mod daemon;
 mod debian;
 mod image;
 mod pebble;
+mod store;
 mod tar;
 mod tools;
 
@@ -54,5 +55,6 @@ pub use pebble::{Pebble, PebbleOptions};
 pub use plan::NUMBERS;
 pub use registry::{Owner, Record, list};
 pub use release::EngineRelease;
+pub use store::Store;
 pub use tools::{ensure_test_tools, ensure_tools};
 pub use wait::until;

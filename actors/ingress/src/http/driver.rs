@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -153,7 +154,10 @@ pub struct Driver;
 pub struct DriverHandle {
     shared: Arc<Shared>,
     workers: Vec<mpsc::UnboundedSender<Order>>,
-    open: Arc<Mutex<BTreeMap<ListenKey, SocketAddr>>>,
+    /// Sockets in use; the workers have duplicates.
+    open: Arc<Mutex<BTreeMap<ListenKey, TcpListener>>>,
+    /// Sockets from before.
+    adopted: Arc<Mutex<BTreeMap<ListenKey, TcpListener>>>,
     deliver: Arc<Mutex<dyn Fn(Input) + Send>>,
     phase: Arc<watch::Sender<Phase>>,
 }
@@ -188,7 +192,14 @@ impl Driver {
         }
         drop(phase);
         let deliver = Arc::new(Mutex::new(deliver));
-        Ok(DriverHandle { shared, workers, open: Arc::default(), deliver, phase: Arc::new(sender) })
+        Ok(DriverHandle {
+            shared,
+            workers,
+            open: Arc::default(),
+            adopted: Arc::default(),
+            deliver,
+            phase: Arc::new(sender),
+        })
     }
 }
 
@@ -226,16 +237,34 @@ impl DriverHandle {
         if open.contains_key(&key) {
             return Ok(());
         }
-        let listener = bind(key.address)?;
-        let address = listener.local_addr()?;
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let listener = match adopted {
+            Some(listener) => listener,
+            None => bind(key.address)?,
+        };
         let clones: Vec<_> =
             self.workers.iter().map(|_| listener.try_clone()).collect::<Result<_, _>>()?;
         for (worker, listener) in self.workers.iter().zip(clones) {
             // A worker lives as long as a handle does.
             let _ = worker.send(Order::Listen(key, listener));
         }
-        open.insert(key, address);
+        open.insert(key, listener);
         Ok(())
+    }
+
+    /// A socket that listened before this process did. It is used once it is asked for, instead of
+    /// one of our own; until then what comes to it waits in the kernel.
+    pub fn adopt(&self, key: ListenKey, listener: TcpListener) {
+        if let Err(error) = listener.set_nonblocking(true) {
+            return tracing::warn!(%error, "cannot use a socket that was open before");
+        }
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, listener);
+    }
+
+    /// A duplicate of a socket in use, for whoever keeps it beyond this process.
+    pub fn socket(&self, key: ListenKey) -> Option<OwnedFd> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(open.get(&key)?.try_clone().ok()?.into())
     }
 
     fn tell(&self, order: impl Fn() -> Order) {
@@ -261,7 +290,8 @@ impl DriverHandle {
 
     /// Where a socket really is open: the port of one that was asked for as port 0.
     pub fn address(&self, key: ListenKey) -> Option<SocketAddr> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(&key).and_then(|listener| listener.local_addr().ok())
     }
 
     /// What it did so far.
@@ -293,6 +323,7 @@ impl DriverHandle {
     pub async fn stop(&self, within: Duration) {
         self.shared.set_health(Health::Draining);
         self.phase.send_replace(Phase::Stopping(within));
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.phase.closed().await;
     }
 }

@@ -3,6 +3,8 @@
 
 use crate::support::{PATIENCE, Proxy, certify, echo, read_all, read_head, scripted, table};
 use crate::tls;
+use jaco_ingress_core::{Effect, ListenKey, ListenKind};
+use jaco_kit_core::OpId;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +98,26 @@ async fn who_is_in_the_kernels_queue_is_served() {
         let answer = read_all(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn what_comes_between_two_daemons_waits_in_a_socket_that_is_kept() {
+    let service = echo("127.0.0.1:0").await;
+    let old = Proxy::start(|_| {});
+    let asked = "127.0.0.1:0".parse().unwrap();
+    let kept = old.handle.socket(ListenKey { kind: ListenKind::Http, address: asked }).unwrap();
+    stop(&old).await;
+    let mut waiting = TcpStream::connect(old.http).await.unwrap();
+    waiting.write_all(GET).await.unwrap();
+
+    let new = Proxy::start(|_| {});
+    let key = ListenKey { kind: ListenKind::Http, address: old.http };
+    new.handle.adopt(key, kept.into());
+    new.serve(table(&[HERE], service.port(), |_| {}));
+    new.handle.run(Effect::Listen { op: OpId(9), key });
+    assert_eq!(new.handle.address(key), Some(old.http));
+    let head = read_head(&mut waiting).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
 
 #[tokio::test]
