@@ -231,12 +231,33 @@ async fn send(lease: Lease, request: Request<Body>) -> Result<Got, Failed> {
         }
     };
     match sent {
+        Ok(response) if sender.is_some() && !has_clear_length(&response) => {
+            Err(Failed::Lost("upstream_invalid"))
+        }
         Ok(response) => Ok((response, sender)),
         Err(mut error) => Err(match error.take_message() {
             Some(request) => Failed::Unsent(Box::new(request)),
             None if error.error().is_parse() => Failed::Lost("upstream_invalid"),
             None => Failed::Lost("upstream_reset"),
         }),
+    }
+}
+
+/// Whether nobody can be of another opinion about where an answer of HTTP/1 ends (RFC 9112, 6.3).
+/// hyper would choose one of two lengths.
+fn has_clear_length(response: &Response<Incoming>) -> bool {
+    let headers = response.headers();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_number = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    match (lengths.next(), codings.next()) {
+        (None, None) => true,
+        (Some(length), None) => lengths.next().is_none() && is_number(length),
+        (None, Some(coding)) => {
+            let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            codings.next().is_none() && is_chunked && response.version() == Version::HTTP_11
+        }
+        (Some(_), Some(_)) => false,
     }
 }
 
