@@ -125,10 +125,12 @@ pub(super) struct Client<S> {
     waits: Waits,
     timer: Pin<Box<Sleep>>,
     framing: Framing,
-    /// The beginning of a header.
+    /// What the parser may not see yet: the beginning of a header, or what is not clear.
     held: Vec<u8>,
     /// What the parser gets next.
     ready: Vec<u8>,
+    /// The parser was told, or will be by what is ready, that the client was stopped.
+    is_told: bool,
 }
 
 impl<S> Client<S> {
@@ -145,6 +147,7 @@ impl<S> Client<S> {
             framing: Framing::default(),
             held: Vec::new(),
             ready: Vec::new(),
+            is_told: false,
         }
     }
 
@@ -184,16 +187,30 @@ impl<S> Client<S> {
                     self.ready.extend_from_slice(&fresh[..good]);
                 }
                 if self.framing.is_in_header() {
-                    let stand_in =
-                        format!("GET / HTTP/1.1\r\nHost: {STAND_IN}\r\nConnection: close\r\n\r\n");
-                    self.ready.extend_from_slice(stand_in.as_bytes());
+                    self.held.extend_from_slice(&fresh[good..]);
                 } else {
+                    self.is_told = true;
                     self.ready.extend_from_slice(POISON);
                 }
                 buf.set_filled(from);
                 self.hand_over(buf);
             }
         }
+    }
+
+    /// Whether all requests before the one that is not clear are answered. Until then one of them
+    /// may turn out to end HTTP, and what came after it was never a request.
+    fn is_due(&self) -> bool {
+        let heads = self.framing.heads();
+        !self.is_told && self.pulse.running() == 0 && self.pulse.begun() >= heads
+    }
+
+    /// Puts a request of ours in place of the one that is not clear.
+    fn stand_in(&mut self) {
+        self.is_told = true;
+        self.held.clear();
+        let text = format!("GET / HTTP/1.1\r\nHost: {STAND_IN}\r\nConnection: close\r\n\r\n");
+        self.ready.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -215,8 +232,12 @@ impl<S: AsyncRead + Unpin> Client<S> {
                 self.ready.append(&mut self.held);
                 continue;
             }
-            if self.pulse.wrong().is_some() {
-                return Poll::Pending;
+            if !is_tunnel && self.pulse.wrong().is_some() {
+                if !self.is_due() {
+                    return Poll::Pending;
+                }
+                self.stand_in();
+                continue;
             }
             let from = buf.filled().len();
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;

@@ -39,6 +39,7 @@ pub struct Framing {
     at: At,
     line: Vec<u8>,
     head: Head,
+    heads: u64,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,11 @@ struct Head {
 }
 
 impl Framing {
+    /// Complete headers so far.
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
     /// Whether the next byte begins a request.
     pub fn is_between(&self) -> bool {
         matches!(self.at, At::Header) && self.head.bytes == 0
@@ -165,7 +171,10 @@ impl Framing {
                 self.head.lines = 1;
                 self.head.is_old = request_line(line).ok_or(Wrong::Malformed)?;
             }
-            At::Header if line.is_empty() => self.at = self.begin_body()?,
+            At::Header if line.is_empty() => {
+                self.at = self.begin_body()?;
+                self.heads += 1;
+            }
             At::Header => {
                 self.head.lines += 1;
                 self.head.field(line).ok_or(Wrong::Malformed)?;
