@@ -15,6 +15,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
+/// Most bytes that wait in either direction, and most of an answer's header. A client's connection
+/// has buffers of its own.
+const BUFFER: usize = 64 * 1024;
 const IDLE: usize = 128;
 const IDLE_FOR: Duration = Duration::from_secs(60);
 /// An answer is over, but its connection is not free yet.
@@ -55,8 +58,9 @@ impl Pool {
             return Ok(Lease::Http1 { sender, is_reused: true });
         }
         let io = TokioIo::new(connect(to, within).await?);
-        let (sender, connection) =
-            http1::Builder::new().handshake(io).await.map_err(io::Error::other)?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER);
+        let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         spawn_local(async move {
             // Who waits for an answer hears of it too.
             let _ = connection.with_upgrades().await;
