@@ -2,12 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod child;
 mod differential;
 mod fuzz;
+mod h2;
+mod hostile;
+mod memory;
 mod messages;
+mod rude;
 mod servers;
 #[path = "../proxy/support.rs"]
 #[expect(dead_code, reason = "shared with the tests of the proxy's services")]
 mod support;
 mod tap;
+mod tls;
 mod vectors;
+mod websocket;

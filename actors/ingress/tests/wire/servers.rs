@@ -139,7 +139,7 @@ async fn lighttpd() -> Server {
 
 async fn python() -> Server {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new("/usr/bin/python3");
+    let mut command = Command::new("python3");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/echo.py"));
     command.arg(directory.path().join("socket"));
     start(command, directory).await
