@@ -100,12 +100,13 @@ pub(crate) fn check(flags: &InputFlags, bind_paths: &[String]) -> Result<Checked
         strict: flags.strict,
     };
     let loaded = jaco_manifest::load(&options, &OsFiles)?;
-    let (outcome, secrets) = compile_with_secrets(&loaded, bind_paths)?;
+    let (outcome, Contents { secrets, configs }) = compile_with_contents(&loaded, bind_paths)?;
     let documents = DocumentsRequest {
         name: loaded.name.name.to_string(),
         compose: jaco_manifest::emit(&loaded.compose),
         jaco: loaded.overlay.as_ref().map(jaco_manifest::emit).unwrap_or_default(),
         secrets,
+        configs,
     };
     Ok(Checked { loaded, outcome, documents })
 }
@@ -117,39 +118,53 @@ fn process_env() -> Variables {
         .collect()
 }
 
-/// Largest content of a secret, in bytes.
-const SECRET_MAX: usize = 512 << 10;
+/// Largest content of a secret or config, in bytes.
+const CONTENT_MAX: usize = 512 << 10;
 
-/// Compiles, reads the secrets that routes refer to, and compiles again with them.
-fn compile_with_secrets(
+/// Content of secrets and configs that routes refer to, by name.
+#[derive(Default)]
+struct Contents {
+    secrets: BTreeMap<String, SecretText>,
+    configs: BTreeMap<String, String>,
+}
+
+/// Compiles, reads the secrets and configs that routes refer to, and compiles again with them.
+fn compile_with_contents(
     loaded: &Loaded,
     bind_paths: &[String],
-) -> Result<(Outcome, BTreeMap<String, SecretText>), Problems> {
-    let mut secrets = BTreeMap::new();
-    let outcome = compile(loaded, bind_paths, &secrets);
-    if outcome.wanted.is_empty() || !outcome.problems.errors.is_empty() {
-        return Ok((outcome, secrets));
+) -> Result<(Outcome, Contents), Problems> {
+    let mut contents = Contents::default();
+    let outcome = compile(loaded, bind_paths, &contents);
+    let needs_none = outcome.wanted.is_empty() && outcome.wanted_configs.is_empty();
+    if needs_none || !outcome.problems.errors.is_empty() {
+        return Ok((outcome, contents));
     }
     let mut problems = Problems { files: loaded.problems.files.clone(), ..Problems::default() };
-    for (name, source) in &outcome.wanted {
-        match read_secret(loaded, source) {
-            Ok(text) => _ = secrets.insert(name.clone(), SecretText::new(text)),
-            Err(why) => {
-                let message = format!("secret \"{name}\": {why}");
-                let path = format!("secrets.{name}");
-                let code = ErrorCode::ValidationFailed;
-                problems.errors.push(Problem::new(code, Position::default(), &path, message));
-            }
+    let mut read = |word: &str, name: &String, source| match read_content(loaded, source) {
+        Ok(text) => Some((name.clone(), text)),
+        Err(why) => {
+            let message = format!("{word} \"{name}\": {why}");
+            let path = format!("{word}s.{name}");
+            let code = ErrorCode::ValidationFailed;
+            problems.errors.push(Problem::new(code, Position::default(), &path, message));
+            None
         }
+    };
+    for (name, source) in &outcome.wanted {
+        let text = read("secret", name, source);
+        contents.secrets.extend(text.map(|(name, text)| (name, SecretText::new(text))));
+    }
+    for (name, source) in &outcome.wanted_configs {
+        contents.configs.extend(read("config", name, source));
     }
     problems.finish();
     if !problems.errors.is_empty() {
         return Err(problems);
     }
-    Ok((compile(loaded, bind_paths, &secrets), secrets))
+    Ok((compile(loaded, bind_paths, &contents), contents))
 }
 
-fn read_secret(loaded: &Loaded, source: &ObjectSource) -> Result<String, String> {
+fn read_content(loaded: &Loaded, source: &ObjectSource) -> Result<String, String> {
     let bytes = match source {
         ObjectSource::Content(text) => return Ok(text.clone()),
         ObjectSource::Environment(variable) => {
@@ -163,17 +178,13 @@ fn read_secret(loaded: &Loaded, source: &ObjectSource) -> Result<String, String>
                 .map_err(|error| format!("cannot read {}: {error}", path.display()))?
         }
     };
-    if bytes.len() > SECRET_MAX {
-        return Err(format!("it has {} bytes; the most are {SECRET_MAX}", bytes.len()));
+    if bytes.len() > CONTENT_MAX {
+        return Err(format!("it has {} bytes; the most are {CONTENT_MAX}", bytes.len()));
     }
     String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
 }
 
-fn compile(
-    loaded: &Loaded,
-    bind_paths: &[String],
-    secrets: &BTreeMap<String, SecretText>,
-) -> Outcome {
+fn compile(loaded: &Loaded, bind_paths: &[String], contents: &Contents) -> Outcome {
     let look = |path: &str| path_kind(&loaded.compose_dir.join(path));
     let name = loaded.name.name.to_string();
     let mut outcome = jaco_manifest::compile(&Input {
@@ -182,7 +193,8 @@ fn compile(
         look: Some(&look),
         disabled: loaded.disabled_services.iter().cloned().collect(),
         bind_paths: bind_paths.to_vec(),
-        secrets: secrets.clone(),
+        secrets: contents.secrets.clone(),
+        configs: contents.configs.clone(),
         ..Input::new(&loaded.compose, loaded.problems.files.clone())
     });
     outcome.problems.warnings.extend(loaded.problems.warnings.iter().cloned());

@@ -118,9 +118,11 @@ fn compile(api: &Api, documents: &DocumentsRequest) -> Answer<Accepted> {
         name: Some(&documents.name),
         bind_paths: api.backend.free_bind_paths(),
         secrets: documents.secrets.clone(),
+        configs: documents.configs.clone(),
         ..Input::new(&compose, FILES.map(str::to_owned).to_vec())
     });
-    let Outcome { spec, problems, not_in_version, privileged, wanted, .. } = outcome;
+    let Outcome { spec, problems, not_in_version, privileged, wanted, wanted_configs, .. } =
+        outcome;
     let warnings = problems.warnings.iter().map(|p| p.fault(problems.file(p.at.file))).collect();
     if !problems.errors.is_empty() {
         return Err(Refusal::of_manifest(problems.faults()));
@@ -132,6 +134,11 @@ fn compile(api: &Api, documents: &DocumentsRequest) -> Answer<Accepted> {
     if let Some(name) = wanted.keys().find(|name| !documents.secrets.contains_key(*name)) {
         let message = format!("the content of secret \"{name}\" was not sent with the documents");
         return Err(Fault::new(ErrorCode::UnknownSecret, message).with("secret", name).into());
+    }
+    let mut configs = wanted_configs.keys();
+    if let Some(name) = configs.find(|name| !documents.configs.contains_key(*name)) {
+        let message = format!("the content of config \"{name}\" was not sent with the documents");
+        return Err(Fault::new(ErrorCode::UnknownConfig, message).with("config", name).into());
     }
     if let Some(spec) = &spec {
         crate::certificate::check(spec, api.backend.now())?;
@@ -264,7 +271,7 @@ mod tests {
             name: "shop".to_owned(),
             compose: "services: {web: {image: a}}".to_owned(),
             jaco: "services:\n  - name: web\n    replicas: -1\n".to_owned(),
-            secrets: BTreeMap::new(),
+            ..DocumentsRequest::default()
         };
         let (compose, overlay) = parse(&documents).unwrap();
         let outcome = jaco_manifest::compile(&Input {
@@ -283,7 +290,7 @@ mod tests {
             name: "shop".to_owned(),
             compose: "services: {web: {image: a, env_file: x.env}}".to_owned(),
             jaco: String::new(),
-            secrets: BTreeMap::new(),
+            ..DocumentsRequest::default()
         };
         let refusal = parse(&documents).unwrap_err();
         assert_eq!(refusal.status_code(), 422);

@@ -53,14 +53,15 @@ impl Refusal {
         self
     }
 
-    /// The answer, in the form that the client accepts.
-    pub(super) fn response(self, request: &Asked) -> Response<Body> {
+    /// The answer, in the form that the client accepts. `own` is the route's page for the status.
+    pub(super) fn response(self, request: &Asked, own: Option<&str>) -> Response<Body> {
         if request.is_grpc && self.status.as_u16() >= 400 {
             return grpc(self.status);
         }
-        let (kind, body) = match self.body {
-            Some(body) => ("text/plain; charset=utf-8", body),
-            None => page(self.status, request),
+        let (kind, body) = match (self.body, own) {
+            (Some(body), _) => ("text/plain; charset=utf-8", body),
+            (None, Some(own)) => (kind_of(own), own.to_owned()),
+            (None, None) => page(self.status, request),
         };
         let mut response = Response::new(Body::own(body));
         *response.status_mut() = self.status;
@@ -71,6 +72,15 @@ impl Refusal {
             headers.insert(name, value);
         }
         response
+    }
+}
+
+/// A page has no name that would tell its type.
+fn kind_of(page: &str) -> &'static str {
+    match page.trim_start().as_bytes().first() {
+        Some(b'<') => "text/html; charset=utf-8",
+        Some(b'{' | b'[') => "application/json",
+        _ => "text/plain; charset=utf-8",
     }
 }
 

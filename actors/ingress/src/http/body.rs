@@ -1,5 +1,6 @@
 //! Bodies on their way through: bounded in size and in silence, and watched for their end.
 
+use super::gzip::Gzip;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::cell::Cell;
@@ -81,6 +82,7 @@ pub(super) struct Body {
 enum Source {
     Own(Option<Bytes>),
     Stream(Incoming),
+    Gzip(Box<Gzip>),
 }
 
 struct Silence {
@@ -117,6 +119,10 @@ impl Body {
 
     pub(super) fn stream(incoming: Incoming) -> Body {
         Body::new(Source::Stream(incoming))
+    }
+
+    pub(super) fn compressed(incoming: Incoming) -> Body {
+        Body::new(Source::Gzip(Box::new(Gzip::new(incoming))))
     }
 
     fn new(source: Source) -> Body {
@@ -205,6 +211,7 @@ impl Body {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut self.source {
             Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Gzip(gzip) => gzip.poll_frame(cx),
             Source::Stream(incoming) => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|_| Fault::Gone)))
@@ -270,6 +277,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Own(bytes) => bytes.is_none(),
             Source::Stream(incoming) => incoming.is_end_stream(),
+            Source::Gzip(gzip) => gzip.is_over(),
         }
     }
 
@@ -279,6 +287,7 @@ impl HttpBody for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Stream(incoming) => incoming.size_hint(),
+            Source::Gzip(_) => SizeHint::new(),
         }
     }
 }

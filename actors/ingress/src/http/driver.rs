@@ -5,6 +5,7 @@ use super::certificates::Certificates;
 use super::counters::{Counters, Counts};
 use super::crowd::{self, Crowd};
 use super::loads::Loads;
+use super::secure::Secure;
 use super::worker::{self, Order};
 use crate::socket_fault;
 use arc_swap::ArcSwap;
@@ -49,6 +50,9 @@ pub struct Config {
     pub requests_per_connection: u64,
     /// Time for which a body may come as slowly as it likes; then it needs 240 bytes a second.
     pub slow_body: Duration,
+    /// Who may vouch for replicas whose certificates are checked; `None` for those that the host
+    /// trusts.
+    pub upstream_roots: Option<rustls::RootCertStore>,
 }
 
 impl Config {
@@ -68,6 +72,7 @@ impl Config {
             connections: crowd::Limits::default(),
             requests_per_connection: 10_000,
             slow_body: Duration::from_secs(10),
+            upstream_roots: None,
         }
     }
 }
@@ -128,6 +133,7 @@ pub(super) struct Shared {
     pub(super) loads: Loads,
     pub(super) passwords: Passwords,
     pub(super) crowd: Arc<Crowd>,
+    pub(super) secure: Secure,
     health: AtomicU8,
 }
 
@@ -173,9 +179,11 @@ impl Driver {
     ) -> Result<DriverHandle, Error> {
         let count = config.workers.max(1);
         let crowd = Arc::new(Crowd::new(config.connections));
+        let secure = Secure::new(config.upstream_roots.clone())?;
         let shared = Arc::new(Shared {
             config,
             crowd,
+            secure,
             table: ArcSwap::default(),
             certificates: Arc::default(),
             counters: Counters::default(),

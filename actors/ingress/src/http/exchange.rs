@@ -5,6 +5,7 @@ use super::body::{Body, Fault, Upload};
 use super::counters::count;
 use super::loads::{Crew, Known, Running};
 use super::pool::Lease;
+use super::secure::{Knock, Tls, Way};
 use super::worker::Worker;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
@@ -15,6 +16,7 @@ use jaco_model::spec::{HostHeader, RouteOptions};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a request needs besides itself.
 pub(super) struct Errand<'a> {
@@ -23,10 +25,17 @@ pub(super) struct Errand<'a> {
     pub(super) crew: &'a Crew,
     pub(super) options: &'a RouteOptions,
     pub(super) port: u16,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) is_http2: bool,
     pub(super) affinity: u64,
     pub(super) wanted: Option<usize>,
     pub(super) upload: Rc<Upload>,
+}
+
+impl Errand<'_> {
+    fn way(&self, at: usize) -> Way {
+        Way { to: self.crew.address(at, self.port), tls: self.tls.clone() }
+    }
 }
 
 /// An answer, and what must be kept until its end.
@@ -34,7 +43,7 @@ pub(super) struct Answered {
     pub(super) response: Response<Incoming>,
     /// Which endpoint of the service.
     pub(super) at: usize,
-    pub(super) from: SocketAddr,
+    pub(super) from: Way,
     pub(super) running: Running,
     /// Goes back to the pool when the answer is through.
     pub(super) sender: Option<http1::SendRequest<Body>>,
@@ -80,7 +89,7 @@ pub(super) async fn run(
                     passed.push(at);
                     continue;
                 }
-                let from = errand.crew.address(at, errand.port);
+                let from = errand.way(at);
                 return Ok(Answered { response, at, from, running, sender, attempts });
             }
             Err(failed) => failed,
@@ -172,27 +181,27 @@ type Got = (Response<Incoming>, Option<http1::SendRequest<Body>>);
 
 async fn once(errand: &Errand<'_>, at: usize, mut request: Request<Body>) -> Result<Got, Failed> {
     let load = &errand.crew.loads[at];
-    let to = errand.crew.address(at, errand.port);
+    let way = errand.way(at);
     let timeouts = &errand.options.timeouts;
     let clock = errand.worker.shared.config.clock;
-    let within = timeouts.connect.std();
+    let knock = Knock { secure: &errand.worker.shared.secure, within: timeouts.connect.std() };
     loop {
         let pool = &errand.worker.pool;
         let lease = if errand.is_http2 {
-            pool.http2(to, within).await
+            pool.http2(&way, knock).await
         } else {
-            pool.http1(to, within).await
+            pool.http1(&way, knock).await
         };
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
-                tracing::debug!(upstream = %to, %error, "cannot reach a replica");
+                tracing::debug!(upstream = %way.to, %error, "cannot reach a replica");
                 load.failed(clock.mono());
                 return Err(Failed::Unsent(Box::new(request)));
             }
         };
-        address(&mut request, to, errand);
-        let was_reused = matches!(lease, Lease::Http1 { is_reused: true, .. });
+        address(&mut request, way.to, errand);
+        let was_reused = lease.is_reused();
         if !was_reused {
             load.connected();
         }
@@ -223,7 +232,7 @@ async fn send(lease: Lease, request: Request<Body>) -> Result<Got, Failed> {
             }
             (sender.try_send_request(request).await, Some(sender))
         }
-        Lease::Http2(mut sender) => {
+        Lease::Http2 { mut sender, .. } => {
             if sender.ready().await.is_err() {
                 return Err(Failed::Unsent(Box::new(request)));
             }
@@ -274,7 +283,8 @@ fn address(request: &mut Request<Body>, to: SocketAddr, errand: &Errand<'_>) {
         let authority = host
             .or_else(|| request.uri().authority().map(|authority| authority.to_string()))
             .unwrap_or_else(|| to.to_string());
-        let mut uri = Uri::builder().scheme("http").authority(authority);
+        let scheme = if errand.tls.is_some() { "https" } else { "http" };
+        let mut uri = Uri::builder().scheme(scheme).authority(authority);
         if let Some(path) = path {
             uri = uri.path_and_query(path);
         }

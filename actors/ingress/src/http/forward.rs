@@ -4,24 +4,38 @@ use super::answer::Refusal;
 use super::body::{Body, Upload};
 use super::driver::Phase;
 use super::exchange::{self, Answered, Errand};
-use super::headers;
 use super::loads::{Crew, Known};
 use super::pipeline::{Visit, text};
+use super::secure::Tls;
 use super::tunnel;
 use super::upgrade::Upgrade;
+use super::{gzip, headers};
 use hyper::body::Incoming;
 use hyper::header::{
-    self, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
-    SET_COOKIE,
+    self, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
+    HeaderName, HeaderValue, SET_COOKIE,
 };
 use hyper::{Request, Response, StatusCode, Uri, Version};
+use jaco_ingress_core::request::compress::takes_gzip;
+use jaco_ingress_core::request::fields::host_of;
 use jaco_ingress_core::request::{sticky, stripped};
 use jaco_ingress_core::{Route, Table};
 use jaco_kit_core::mix::fnv;
-use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, UpstreamProtocol};
+use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, RouteTarget, UpstreamProtocol};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::time::Instant;
+
+/// What of a request matters to its answer.
+#[derive(Clone, Copy)]
+struct Ask {
+    /// The replica that the client's cookie names.
+    wanted: Option<usize>,
+    takes_gzip: bool,
+    deadline: Option<Instant>,
+}
 
 impl Visit {
     /// Lets a replica answer.
@@ -39,17 +53,13 @@ impl Visit {
         let crew = self.crew(known, route, &table).ok_or_else(Refusal::no_upstream)?;
         let is_http2 = match target.protocol {
             UpstreamProtocol::H2c | UpstreamProtocol::Grpc => true,
-            UpstreamProtocol::Http => self.asked.is_grpc,
-            UpstreamProtocol::Https => {
-                return Err(Refusal::new(StatusCode::BAD_GATEWAY, "upstream_protocol"));
-            }
+            UpstreamProtocol::Http | UpstreamProtocol::Https => self.asked.is_grpc,
         };
         self.asked.is_grpc |= target.protocol == UpstreamProtocol::Grpc;
         let affinity = self.affinity(&options.lb.policy, request.headers());
-        let wanted = wanted(options, &crew, request.headers());
+        let ask = self.ask(options, &crew, request.headers());
         let upgrade = self.prepare(route, &mut request, path, is_http2)?;
         let upload = Rc::new(Upload::default());
-        let deadline = self.deadline(options);
         let idle = options.timeouts.read.std();
         let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
         let limit = options.body_limit;
@@ -70,13 +80,14 @@ impl Visit {
             crew: &crew,
             options,
             port: target.port,
+            tls: self.tls(route, target),
             is_http2,
             affinity,
-            wanted,
+            wanted: ask.wanted,
             upload,
         };
         let answering = exchange::run(&errand, request);
-        let answered = match deadline {
+        let answered = match ask.deadline {
             None => answering.await?,
             Some(deadline) => {
                 let late = |_| Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout");
@@ -84,7 +95,17 @@ impl Visit {
             }
         };
         self.attempts = answered.attempts;
-        self.relay(route, answered, upgrade, &crew, wanted, deadline)
+        self.relay(route, answered, upgrade, &crew, ask)
+    }
+
+    fn ask(&self, options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Ask {
+        let encodings = headers.get_all(ACCEPT_ENCODING).iter();
+        let encodings = encodings.filter_map(|value| value.to_str().ok());
+        Ask {
+            wanted: wanted(options, crew, headers),
+            takes_gzip: options.compress && takes_gzip(encodings),
+            deadline: self.deadline(options),
+        }
     }
 
     /// When the whole request must be over. What was upgraded is no request any more.
@@ -92,6 +113,18 @@ impl Visit {
         let longest = Some(options.timeouts.request.std()).filter(|longest| !longest.is_zero())?;
         let passed = self.shared().config.clock.mono().since(self.began);
         Some(Instant::now() + longest.saturating_sub(passed))
+    }
+
+    /// The name in the handshake is the Host that the service sees.
+    fn tls(&self, route: &Route, target: &RouteTarget) -> Option<Arc<Tls>> {
+        if target.protocol != UpstreamProtocol::Https {
+            return None;
+        }
+        let name = match &route.spec.options.host_header {
+            HostHeader::Literal(host) => host_of(host).map_or_else(String::new, Cow::into_owned),
+            _ => self.host.clone(),
+        };
+        Some(Arc::new(Tls { name, is_checked: target.verify }))
     }
 
     fn crew(&self, known: &Known, route: &Route, table: &Table) -> Option<Rc<Crew>> {
@@ -174,8 +207,7 @@ impl Visit {
         answered: Answered,
         upgrade: Option<Upgrade>,
         crew: &Crew,
-        wanted: Option<usize>,
-        deadline: Option<Instant>,
+        ask: Ask,
     ) -> Result<Response<Body>, Refusal> {
         let Answered { mut response, at, from, running, sender, .. } = answered;
         let options = &route.spec.options;
@@ -189,12 +221,14 @@ impl Visit {
             headers::set(response.headers_mut(), name, &format!("max-age={seconds}"));
         }
         if let Some(own) = &options.sticky
-            && wanted != Some(at)
+            && ask.wanted != Some(at)
             && let Some(mark) = crew.marks.get(at)
             && let Ok(cookie) = HeaderValue::from_str(&sticky::cookie(own, mark, self.is_tls()))
         {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
+        let is_compressed =
+            options.compress && !is_switch && gzip::agree(&mut response, ask.takes_gzip);
         *response.version_mut() = Version::HTTP_11;
         if is_switch {
             let invalid = || Refusal::new(StatusCode::BAD_GATEWAY, "upstream_invalid");
@@ -219,7 +253,8 @@ impl Visit {
         let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
         let phase = is_events(response.headers()).then(|| self.worker.phase.clone());
         Ok(response.map(|body| {
-            let body = Body::stream(body).silent_at_most(idle).until(deadline);
+            let body = if is_compressed { Body::compressed(body) } else { Body::stream(body) };
+            let body = body.silent_at_most(idle).until(ask.deadline);
             body.ends_with(phase.map(Phase::stopping)).at_end(move |is_whole, _| {
                 drop(running);
                 if let Some(sender) = sender.filter(|_| is_whole) {

@@ -61,7 +61,9 @@ pub(super) async fn answer(
             if refusal.status.as_u16() >= 400 {
                 count(&visit.worker.shared.counters.refused);
             }
-            let mut response = refusal.response(&visit.asked);
+            let pages = visit.route.as_ref().map(|route| &route.spec.options.error_pages);
+            let own = pages.and_then(|pages| pages.get(&refusal.status.as_u16()));
+            let mut response = refusal.response(&visit.asked, own.map(String::as_str));
             if visit.version >= Version::HTTP_2 {
                 response.headers_mut().remove(header::CONNECTION);
             }

@@ -5,9 +5,11 @@
 mod crowd;
 mod floods;
 mod http1;
+mod options;
 mod proxied;
 mod retry;
 mod smuggling;
 mod stopping;
 mod support;
 mod tls;
+mod upstream;

@@ -24,15 +24,16 @@ pub fn compile(input: &Input<'_>) -> Outcome {
     let mut privileged = BTreeMap::new();
     let mut name_derived = false;
     let root = Item::root(input.compose);
-    let (mut spec, mut wanted) = (None, BTreeMap::new());
+    let (mut spec, mut wanted, mut wanted_configs) = (None, BTreeMap::new(), BTreeMap::new());
     if !top::check_v1(&mut cx, &root) {
         let compiled = documents(&mut cx, input, &root);
         name_derived = compiled.name_derived;
         privileged = admit(&mut cx, input, &compiled);
         spec = Some(compiled.spec);
         wanted = compiled.wanted;
+        wanted_configs = compiled.wanted_configs;
     }
-    Outcome { wanted, ..finish(cx, input, spec, name_derived, privileged) }
+    Outcome { wanted, wanted_configs, ..finish(cx, input, spec, name_derived, privileged) }
 }
 
 struct Compiled {
@@ -40,6 +41,7 @@ struct Compiled {
     name_derived: bool,
     places: BTreeMap<ServiceName, Place>,
     wanted: BTreeMap<String, ObjectSource>,
+    wanted_configs: BTreeMap<String, ObjectSource>,
 }
 
 fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
@@ -73,7 +75,7 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
     check_groups(cx, &services, &specs);
     graph::check_cycles(cx, &services);
     let acme = overlay.acme.or(extension.acme).unwrap_or(true);
-    let mut secrets = RouteSecrets::new(&input.secrets);
+    let mut secrets = RouteSecrets::new(&input.secrets, &input.configs);
     let routes = route_checks::check(cx, routes, &services, &objects, acme, &mut secrets);
     for secret in overlay.secrets.iter().chain(&extension.secrets) {
         objects.require(cx, objects::Kind::Secret, &secret.value, &secret.place);
@@ -91,7 +93,8 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
         secrets: secrets.used,
         name,
     };
-    Compiled { spec, name_derived, places, wanted: secrets.wanted }
+    let RouteSecrets { wanted, wanted_configs, .. } = secrets;
+    Compiled { spec, name_derived, places, wanted, wanted_configs }
 }
 
 /// `include`, `env_file` and the like are the client's to resolve.
@@ -291,6 +294,7 @@ fn finish(
         fields,
         not_in_version: later,
         wanted: BTreeMap::new(),
+        wanted_configs: BTreeMap::new(),
         privileged,
     }
 }

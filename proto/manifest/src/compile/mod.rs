@@ -82,6 +82,8 @@ pub struct Input<'a> {
     pub bind_paths: Vec<String>,
     /// Content of secrets that routes refer to, as far as it is known; see [`Outcome::wanted`].
     pub secrets: BTreeMap<String, SecretText>,
+    /// Content of configs that routes refer to, likewise; see [`Outcome::wanted_configs`].
+    pub configs: BTreeMap<String, String>,
 }
 
 impl<'a> Input<'a> {
@@ -97,6 +99,7 @@ impl<'a> Input<'a> {
             disabled: BTreeSet::new(),
             bind_paths: DEFAULT_BIND_PATHS.map(str::to_owned).to_vec(),
             secrets: BTreeMap::new(),
+            configs: BTreeMap::new(),
         }
     }
 }
@@ -127,6 +130,8 @@ pub struct Outcome {
     pub not_in_version: Vec<Problem>,
     /// Secrets that routes refer to and that only the client can read.
     pub wanted: BTreeMap<String, ObjectSource>,
+    /// Configs whose content the spec needs likewise, and where the client finds it.
+    pub wanted_configs: BTreeMap<String, ObjectSource>,
     /// Gated fields of each service that has some.
     pub privileged: BTreeMap<ServiceName, Vec<String>>,
 }

@@ -160,15 +160,23 @@ impl Declared {
     }
 
     /// Where a declared secret comes from; `None` for an external one.
-    pub(super) fn source_of(&self, secret: &str) -> Option<&ObjectSource> {
-        self.secrets.get(secret)?.source.as_ref()
+    pub(super) fn source_of(&self, kind: Kind, name: &str) -> Option<&ObjectSource> {
+        self.of(kind).get(name)?.source.as_ref()
+    }
+
+    fn of(&self, kind: Kind) -> &BTreeMap<String, Object> {
+        match kind {
+            Kind::Secret => &self.secrets,
+            Kind::Config => &self.configs,
+        }
     }
 
     /// Whether an object is declared; if not, it is reported.
     pub(super) fn require(&self, cx: &mut Cx, kind: Kind, name: &str, place: &Place) -> bool {
-        let (declared, code) = match kind {
-            Kind::Secret => (&self.secrets, ErrorCode::UnknownSecret),
-            Kind::Config => (&self.configs, ErrorCode::UnknownConfig),
+        let declared = self.of(kind);
+        let code = match kind {
+            Kind::Secret => ErrorCode::UnknownSecret,
+            Kind::Config => ErrorCode::UnknownConfig,
         };
         if declared.contains_key(name) {
             return true;

@@ -2,13 +2,13 @@
 
 use super::cx::{Cx, Spot};
 use super::graph::unknown_service;
-use super::objects::{Declared, Kind};
+use super::objects::Declared;
 use super::route_secrets::RouteSecrets;
 use super::routes::Route;
 use super::service_index::Services;
 use crate::{Problem, Reason};
 use jaco_model::ErrorCode;
-use jaco_model::spec::{NetworkMode, RouteSpec, TlsMode};
+use jaco_model::spec::{NetworkMode, RouteSpec, RouteTarget, TlsMode, UpstreamProtocol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Routes of one source; sources come with the strongest first.
@@ -37,10 +37,10 @@ pub(super) fn check(
     let mut specs = Vec::new();
     for route in &kept {
         check_service(cx, route, services);
-        for name in &route.configs {
-            objects.require(cx, Kind::Config, &name.value, &name.place);
-        }
         let mut spec = route.spec(acme);
+        if let Some(target) = spec.target.as_mut().filter(|_| route.protocol.is_none()) {
+            target.protocol = spoken(services, target);
+        }
         if spec.tls == TlsMode::Auto && spec.domain.starts_with("*.") {
             cx.later(&route.domain.place, "a certificate for a wildcard by ACME");
         }
@@ -52,6 +52,10 @@ pub(super) fn check(
             && let Some(auth) = &mut spec.options.basic_auth
         {
             auth.users = users;
+        }
+        for (status, config) in &route.pages {
+            let page = secrets.page(cx, objects, config);
+            spec.options.error_pages.extend(page.map(|page| (*status, page)));
         }
         specs.push(spec);
     }
@@ -110,6 +114,18 @@ fn check_tls(cx: &mut Cx, routes: &[Route], acme: bool) {
                 .with("domain", domain)
                 .with("services", services_of([known, route])),
         );
+    }
+}
+
+/// What a service says is spoken at its port (`app_protocol`).
+fn spoken(services: &Services<'_>, target: &RouteTarget) -> UpstreamProtocol {
+    let ports = services.enabled(&target.service).into_iter().flat_map(|draft| &draft.ports);
+    let mut ports = ports.filter(|port| port.value.target == target.port);
+    match ports.find_map(|port| port.value.app_protocol.as_deref()) {
+        Some("https") => UpstreamProtocol::Https,
+        Some("h2c" | "http2" | "kubernetes.io/h2c") => UpstreamProtocol::H2c,
+        Some("grpc") => UpstreamProtocol::Grpc,
+        _ => UpstreamProtocol::Http,
     }
 }
 

@@ -22,8 +22,8 @@ const LB: Schema =
 const TIMEOUTS: Schema =
     closed(&[h("connect"), h("read"), h("request"), h("response"), h("stream_idle")]);
 
-/// Longest page of a route in maintenance.
-const PAGE_MAX: usize = 64 << 10;
+/// Longest page of a route, in bytes.
+pub(super) const PAGE_MAX: usize = 64 << 10;
 
 /// What was written, and what it refers to.
 #[derive(Debug, Default)]
@@ -31,14 +31,14 @@ pub(super) struct Decoded {
     pub(super) options: RouteOptions,
     /// The route answers by itself: a redirect, or maintenance that is on.
     pub(super) answers: bool,
-    /// What is spoken at the service's port.
-    pub(super) protocol: UpstreamProtocol,
+    /// What is spoken at the service's port, if it is written.
+    pub(super) protocol: Option<UpstreamProtocol>,
     /// Whether the certificate of an https service is checked.
     pub(super) verify: bool,
     /// The secret with names and passwords.
     pub(super) password_file: Option<Spot<String>>,
-    /// Names of configs.
-    pub(super) configs: Vec<Spot<String>>,
+    /// Names of the configs with the pages of some statuses.
+    pub(super) pages: Vec<(u16, Spot<String>)>,
 }
 
 /// Checks every option of a route.
@@ -58,8 +58,7 @@ pub(super) fn decode(cx: &mut Cx, fields: &Fields<'_>) -> Decoded {
         decoded.password_file = secret;
     }
     if let Some(item) = fields.get("error_pages") {
-        decoded.configs = error_pages(cx, &item);
-        cx.later(&item.place, "error_pages");
+        decoded.pages = error_pages(cx, &item);
     }
     traffic(cx, fields, &mut decoded.options);
     small(cx, fields, &mut decoded);
@@ -90,22 +89,13 @@ fn small(cx: &mut Cx, fields: &Fields<'_>, decoded: &mut Decoded) {
         ("https", UpstreamProtocol::Https),
         ("grpc", UpstreamProtocol::Grpc),
     ];
-    decoded.protocol = fields.choice(cx, "upstream_protocol", &protocols).unwrap_or_default();
-    if decoded.protocol == UpstreamProtocol::Https
-        && let Some(item) = fields.get("upstream_protocol")
-    {
-        cx.later(&item.place, "upstream_protocol https");
-    }
+    decoded.protocol = fields.choice(cx, "upstream_protocol", &protocols);
     decoded.verify = fields.boolean(cx, "verify").unwrap_or_default();
     let options = &mut decoded.options;
     options.strip_path = fields.boolean(cx, "strip_path").unwrap_or_default();
     options.https_redirect = fields.boolean(cx, "https_redirect").unwrap_or(true);
     options.acme_passthrough = fields.boolean(cx, "acme_passthrough").unwrap_or_default();
-    if fields.boolean(cx, "compress").unwrap_or_default()
-        && let Some(item) = fields.get("compress")
-    {
-        cx.later(&item.place, "compress");
-    }
+    options.compress = fields.boolean(cx, "compress").unwrap_or_default();
     options.body_limit =
         fields.size(cx, "body_limit").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
     // An unquoted `off` is a boolean in older YAML and reaches us as that.
@@ -263,14 +253,15 @@ fn methods(cx: &mut Cx, fields: &Fields<'_>) -> BTreeSet<String> {
 }
 
 /// A map from a status to the name of a config.
-fn error_pages(cx: &mut Cx, item: &Item<'_>) -> Vec<Spot<String>> {
-    let mut configs = Vec::new();
-    for (status, place, value) in item.entries(cx) {
-        if !status.parse::<u16>().is_ok_and(|status| (400..=599).contains(&status)) {
-            let message = format!("expected a status from 400 to 599, got \"{status}\"");
+fn error_pages(cx: &mut Cx, item: &Item<'_>) -> Vec<(u16, Spot<String>)> {
+    let mut pages = Vec::new();
+    for (written, place, value) in item.entries(cx) {
+        let status = written.parse().unwrap_or(0);
+        if !(400..=599).contains(&status) {
+            let message = format!("expected a status from 400 to 599, got \"{written}\"");
             cx.fail(&place, Reason::Format, message);
         }
-        configs.extend(value.word(cx).map(|name| value.spot(name)));
+        pages.extend(value.word(cx).map(|name| (status, value.spot(name))));
     }
-    configs
+    pages
 }

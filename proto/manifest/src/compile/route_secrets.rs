@@ -1,4 +1,4 @@
-//! Secrets that routes refer to: certificates with keys, and names with passwords.
+//! Secrets and configs that routes refer to: certificates with keys, names with passwords, pages.
 //!
 //! Only the client can read their files. It learns here which it needs, and sends their content
 //! beside the documents; the server finds it there.
@@ -6,6 +6,7 @@
 use super::cx::{Cx, Spot};
 use super::objects::{Declared, Kind, ObjectSource};
 use super::route_access;
+use super::route_options::PAGE_MAX;
 use crate::{Problem, Reason};
 use jaco_model::ErrorCode;
 use jaco_model::spec::SecretText;
@@ -15,15 +16,50 @@ use std::collections::BTreeMap;
 pub(super) struct RouteSecrets<'a> {
     /// Content by name, as far as it is known.
     known: &'a BTreeMap<String, SecretText>,
+    configs: &'a BTreeMap<String, String>,
     /// Content that goes into the spec.
     pub(super) used: BTreeMap<String, SecretText>,
     /// What the client has to read.
     pub(super) wanted: BTreeMap<String, ObjectSource>,
+    /// The same of configs.
+    pub(super) wanted_configs: BTreeMap<String, ObjectSource>,
 }
 
 impl<'a> RouteSecrets<'a> {
-    pub(super) fn new(known: &'a BTreeMap<String, SecretText>) -> RouteSecrets<'a> {
-        RouteSecrets { known, used: BTreeMap::new(), wanted: BTreeMap::new() }
+    pub(super) fn new(
+        known: &'a BTreeMap<String, SecretText>,
+        configs: &'a BTreeMap<String, String>,
+    ) -> RouteSecrets<'a> {
+        let (used, wanted, wanted_configs) = Default::default();
+        RouteSecrets { known, configs, used, wanted, wanted_configs }
+    }
+
+    /// The text of a config that is a page.
+    pub(super) fn page(
+        &mut self,
+        cx: &mut Cx,
+        objects: &Declared,
+        name: &Spot<String>,
+    ) -> Option<String> {
+        if !objects.require(cx, Kind::Config, &name.value, &name.place) {
+            return None;
+        }
+        let text = match objects.source_of(Kind::Config, &name.value) {
+            None => {
+                cx.later(&name.place, "an external config");
+                return None;
+            }
+            Some(ObjectSource::Content(text)) => text.clone(),
+            Some(source) => {
+                self.wanted_configs.insert(name.value.clone(), source.clone());
+                self.configs.get(&name.value).cloned()?
+            }
+        };
+        if text.len() > PAGE_MAX {
+            let message = format!("config \"{}\": a page has at most 64 KiB", name.value);
+            cx.fail(&name.place, Reason::Range, message);
+        }
+        Some(text)
     }
 
     /// A PEM chain and its key, for the spec.
@@ -68,7 +104,7 @@ impl<'a> RouteSecrets<'a> {
         if !objects.require(cx, Kind::Secret, &name.value, &name.place) {
             return None;
         }
-        match objects.source_of(&name.value) {
+        match objects.source_of(Kind::Secret, &name.value) {
             None => cx.later(&name.place, "an external secret"),
             Some(ObjectSource::Content(text)) => return Some(SecretText::new(text.clone())),
             Some(source) => {

@@ -54,14 +54,15 @@ pub(super) struct Route {
     pub(super) service: Option<Spot<ServiceName>>,
     pub(super) tls: Option<Spot<String>>,
     pub(super) port: Option<u16>,
-    pub(super) protocol: UpstreamProtocol,
+    /// `None` takes what the service says of the port.
+    pub(super) protocol: Option<UpstreamProtocol>,
     pub(super) verify: bool,
     pub(super) shared_with: BTreeSet<DeploymentName>,
     pub(super) options: RouteOptions,
     /// The secret with names and passwords.
     pub(super) password_file: Option<Spot<String>>,
-    /// Names of configs the options refer to.
-    pub(super) configs: Vec<Spot<String>>,
+    /// Names of the configs with the pages of some statuses.
+    pub(super) pages: Vec<(u16, Spot<String>)>,
 }
 
 impl Route {
@@ -82,7 +83,7 @@ impl Route {
         let target = self.service.as_ref().zip(self.port).map(|(service, port)| RouteTarget {
             service: service.value.clone(),
             port,
-            protocol: self.protocol,
+            protocol: self.protocol.unwrap_or_default(),
             verify: self.verify,
         });
         let mut options = self.options.clone();
@@ -153,7 +154,7 @@ fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Ro
         shared_with,
         options: decoded.options,
         password_file: decoded.password_file,
-        configs: decoded.configs,
+        pages: decoded.pages,
     };
     check_redirect_loop(cx, &fields, &route);
     Some(route)

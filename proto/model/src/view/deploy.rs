@@ -21,6 +21,9 @@ pub struct DocumentsRequest {
     /// that is shown does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretText>,
+    /// Content of configs that routes refer to, by name, likewise not in the documents.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub configs: BTreeMap<String, String>,
 }
 
 /// When image references are looked up again.

@@ -48,7 +48,10 @@ pub fn choose<L: Borrow<Load>>(
     loads: &[L],
     choice: &Choice<'_>,
 ) -> Result<usize, NoReplica> {
-    let among = Among { endpoints, loads, choice };
+    // Who is new is spared only when there are others.
+    let hashes = matches!(choice.lb.policy, LbPolicy::IpHash | LbPolicy::HeaderHash(_));
+    let has_warm = !hashes && loads.iter().any(|load| load.borrow().is_warm(choice.now));
+    let among = Among { endpoints, loads, choice, has_warm };
     if let Some(wanted) = choice.wanted.filter(|at| !choice.tried.contains(at))
         && among.all().any(|at| at == wanted)
     {
@@ -89,6 +92,7 @@ struct Among<'a, L> {
     endpoints: &'a [Endpoint],
     loads: &'a [L],
     choice: &'a Choice<'a>,
+    has_warm: bool,
 }
 
 impl<L: Borrow<Load>> Among<'_, L> {
@@ -116,8 +120,7 @@ impl<L: Borrow<Load>> Among<'_, L> {
         let choice = self.choice;
         let is_tried = choice.tried.contains(&at);
         let is_remote = choice.lb.prefer_local && !self.endpoints[at].is_local;
-        let hashes = matches!(choice.lb.policy, LbPolicy::IpHash | LbPolicy::HeaderHash(_));
-        let is_cold = !hashes && !self.load(at).is_warm(choice.now, choice.random);
-        (u8::from(is_tried) << 2) | (u8::from(is_remote) << 1) | u8::from(is_cold)
+        let is_spared = self.has_warm && self.load(at).is_spared(choice.now, choice.random);
+        (u8::from(is_tried) << 2) | (u8::from(is_remote) << 1) | u8::from(is_spared)
     }
 }

@@ -81,12 +81,16 @@ impl Load {
         self.rests_until.load(Relaxed) > now.0
     }
 
-    /// Whether it may take one of the requests that a new replica is spared, decided by a number
-    /// that is random: its share grows evenly from a tenth to all.
-    pub(super) fn is_warm(&self, now: Mono, random: u64) -> bool {
-        let age = now.since(self.since).as_millis();
-        let ramp = RAMP.as_millis();
-        age >= ramp || u128::from(mix(random ^ self.print) % 1000) < (age * 1000 / ramp).max(100)
+    /// Whether it is seen for long enough to get its full share.
+    pub(super) fn is_warm(&self, now: Mono) -> bool {
+        now.since(self.since) >= RAMP
+    }
+
+    /// Whether a request is spared one that is not warm yet, decided by a number that is random:
+    /// its share grows evenly from a tenth to all.
+    pub(super) fn is_spared(&self, now: Mono, random: u64) -> bool {
+        let share = now.since(self.since).as_millis() * 1_000 / RAMP.as_millis();
+        u128::from(mix(random ^ self.print) % 1_000) >= share.max(100)
     }
 
     /// How much of a client's it is. The highest score wins, so that one that goes moves only its

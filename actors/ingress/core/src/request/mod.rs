@@ -3,6 +3,7 @@
 //! Nothing here blocks, and the way of an ordinary request takes no memory and no lock: it reads
 //! a table that is not changed, and counts with atomics.
 
+pub mod compress;
 pub mod fields;
 pub mod framing;
 pub mod sticky;

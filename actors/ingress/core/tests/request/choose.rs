@@ -81,6 +81,12 @@ fn a_new_replica_gets_its_share_little_by_little() {
     assert!((2_200..2_800).contains(&shares[2]), "{shares:?}");
     assert!((4_800..5_200).contains(&shares[4]), "{shares:?}");
     assert!(shares.windows(2).all(|pair| pair[0] < pair[1]), "{shares:?}");
+    let same = [Load::new(address(0), NOW), Load::new(address(1), NOW)];
+    let turns = balancing(LbPolicy::RoundRobin);
+    for turn in 0..10 {
+        let chosen = choose(&all, &same, &choice(&turns, turn));
+        assert_eq!(chosen, Ok(turn as usize % 2), "all are as new");
+    }
     let alone = [Load::new(address(0), NOW)];
     assert_eq!(choose(&all[..1], &alone, &choice(&lb, 1)), Ok(0), "somebody has to");
 }

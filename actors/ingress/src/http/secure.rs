@@ -1,0 +1,163 @@
+//! New connections to replicas, in clear or by TLS.
+
+use hyper_rustls::ConfigBuilderExt;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Where a connection leads. Two requests share one only if theirs are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Way {
+    pub(super) to: SocketAddr,
+    /// `None` for a connection in clear.
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+/// What is asked of the other end.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tls {
+    /// The name in the handshake, and in the certificate if that is checked.
+    pub(super) name: String,
+    pub(super) is_checked: bool,
+}
+
+/// A connection, with nothing said yet.
+pub(super) enum Line {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+/// How TLS is spoken to replicas: for HTTP/1.1 and for HTTP/2.
+#[derive(Debug)]
+pub(super) struct Secure {
+    unchecked: [Arc<ClientConfig>; 2],
+    /// `None` when the host's trusted roots cannot be read.
+    checked: Option<[Arc<ClientConfig>; 2]>,
+}
+
+impl Secure {
+    pub(super) fn new(roots: Option<RootCertStore>) -> Result<Secure, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = || {
+            ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+        };
+        let anybody = Arc::new(Anybody(provider.clone()));
+        let unchecked =
+            builder()?.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth();
+        let checked = match roots {
+            Some(roots) => Some(builder()?.with_root_certificates(roots)),
+            None => match builder()?.try_with_platform_verifier() {
+                Ok(builder) => Some(builder),
+                Err(error) => {
+                    tracing::warn!(%error, "the host's trusted roots cannot be read");
+                    None
+                }
+            },
+        };
+        let checked = checked.map(|builder| both(builder.with_no_client_auth()));
+        Ok(Secure { unchecked: both(unchecked), checked })
+    }
+
+    fn config(&self, tls: &Tls, is_http2: bool) -> io::Result<Arc<ClientConfig>> {
+        let missing = || io::Error::other("the host's trusted roots cannot be read");
+        let configs = match tls.is_checked {
+            true => self.checked.as_ref().ok_or_else(missing)?,
+            false => &self.unchecked,
+        };
+        Ok(configs[usize::from(is_http2)].clone())
+    }
+}
+
+fn both(config: ClientConfig) -> [Arc<ClientConfig>; 2] {
+    [&b"http/1.1"[..], &b"h2"[..]].map(|protocol| {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config)
+    })
+}
+
+/// How to connect.
+#[derive(Clone, Copy)]
+pub(super) struct Knock<'a> {
+    pub(super) secure: &'a Secure,
+    /// Longest wait until the connection stands, TLS and all; zero is for ever.
+    pub(super) within: Duration,
+}
+
+impl Knock<'_> {
+    pub(super) async fn at(self, way: &Way, is_http2: bool) -> io::Result<Line> {
+        let connecting = self.connect(way, is_http2);
+        if self.within.is_zero() {
+            return connecting.await;
+        }
+        tokio::time::timeout(self.within, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    async fn connect(self, way: &Way, is_http2: bool) -> io::Result<Line> {
+        let stream = TcpStream::connect(way.to).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &way.tls else { return Ok(Line::Plain(stream)) };
+        let name = match ServerName::try_from(tls.name.clone()) {
+            Ok(name) => name,
+            Err(error) if tls.is_checked => return Err(io::Error::other(error)),
+            Err(_) => ServerName::from(way.to.ip()),
+        };
+        let connector = TlsConnector::from(self.secure.config(tls, is_http2)?);
+        let stream = connector.connect(name, stream).await?;
+        if is_http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(io::Error::other("the replica does not speak HTTP/2"));
+        }
+        Ok(Line::Secure(Box::new(stream)))
+    }
+}
+
+/// Takes any certificate, for a replica on the cluster's own network that made its own. That the
+/// other end has the key of it is checked all the same.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
