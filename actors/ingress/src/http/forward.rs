@@ -167,6 +167,7 @@ impl Visit {
         // The length of what comes is known from the parser; it is written anew.
         fields.remove(CONTENT_LENGTH);
         fields.remove(header::TE);
+        headers::join_cookies(fields);
         if takes_trailers {
             fields.insert(header::TE, HeaderValue::from_static("trailers"));
         }

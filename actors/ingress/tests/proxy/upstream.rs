@@ -1,6 +1,6 @@
 //! What is spoken to replicas: TLS, HTTP/2, gRPC, and what is upgraded.
 
-use crate::support::{PATIENCE, Proxy, certify, read_head, scripted, table};
+use crate::support::{PATIENCE, Proxy, certify, echo, read_head, scripted, table};
 use crate::tls::{client, connect, get};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -283,4 +283,24 @@ async fn an_upgrade_outlives_the_time_limit_of_its_request() {
     let mut back = [0; 5];
     tokio::time::timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
     assert_eq!(&back, b"still");
+}
+
+#[tokio::test]
+async fn a_service_of_http1_knows_nothing_of_http2_clients() {
+    let proxy = Proxy::start(|_| {});
+    let service = echo("127.0.0.1:0").await;
+    let mut table = table(&[HERE], service.port(), |_| {});
+    let root = certify(&mut table, "a.test");
+    proxy.serve(table);
+    let mut client = client(connect(proxy.https, "a.test", &root).await.unwrap()).await;
+    let request = Request::post("https://a.test/")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .body(Full::new(Bytes::from_static(b"hello")))
+        .unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec());
+    let text = text.unwrap();
+    assert!(text.contains("body 5\n") && text.contains("content-length: 5\n"), "{text}");
+    assert!(text.contains("cookie: a=b; c=d\n"), "one line of cookies (RFC 9113, 8.2.3): {text}");
 }
