@@ -71,6 +71,10 @@ impl Front {
     fn open(listeners: &[(ListenKind, u16)]) -> Result<Front> {
         let mut config = Config::new(Clock::new());
         config.workers = 1;
+        // All clients are at one address, and the peers are told to keep connections as well.
+        config.connections.client = usize::MAX;
+        config.connections.young = 1 << 16;
+        config.requests_per_connection = u64::MAX;
         let (tell, told) = mpsc::channel();
         let http = Driver::spawn(config, move |input| {
             if let Input::Listening { result, .. } = input {
