@@ -5,7 +5,7 @@ use super::client::{Client, Pulse};
 use super::counters::count;
 use super::crowd::{Place, Seat, Young};
 use super::driver::{Health, Phase};
-use super::headers;
+use super::headers::{self, Told};
 use super::pipeline;
 use super::proxied;
 use super::watched::Watched;
@@ -17,6 +17,7 @@ use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jaco_ingress_core::{ListenKind, ProxyEnds};
 use rustls::server::Acceptor;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -45,6 +46,14 @@ pub(super) struct Peer {
     /// The name of the TLS handshake; `None` without TLS.
     pub(super) name: Option<String>,
     pub(super) pulse: Arc<Pulse>,
+    /// What services were told last.
+    pub(super) told: RefCell<Option<Told>>,
+}
+
+impl Peer {
+    fn new(client: SocketAddr, local: SocketAddr, name: Option<String>, pulse: Arc<Pulse>) -> Peer {
+        Peer { client, local, name, pulse, told: RefCell::default() }
+    }
 }
 
 /// Serves a connection until it ends.
@@ -76,7 +85,7 @@ pub(super) async fn serve(
     };
     if kind == ListenKind::Http {
         let pulse = Arc::new(Pulse::new(place, seat, young));
-        return serve_http1(worker, stream, Peer { client, local, name: None, pulse }).await;
+        return serve_http1(worker, stream, Peer::new(client, local, None, pulse)).await;
     }
     let handshake = in_time(&worker, HANDSHAKE, handshake(&worker, stream));
     let Some(Ok(stream)) = handshake.await else {
@@ -85,7 +94,7 @@ pub(super) async fn serve(
     drop(young);
     let session = stream.get_ref().1;
     let name = session.server_name().map(str::to_ascii_lowercase);
-    let peer = Peer { client, local, name, pulse: Arc::new(Pulse::new(place, seat, None)) };
+    let peer = Peer::new(client, local, name, Arc::new(Pulse::new(place, seat, None)));
     if session.alpn_protocol() == Some(b"h2") {
         serve_http2(worker, stream, peer).await;
     } else {

@@ -13,7 +13,7 @@ use super::{gzip, headers};
 use hyper::body::Incoming;
 use hyper::header::{
     self, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
-    HeaderName, HeaderValue, SET_COOKIE,
+    HeaderValue, SET_COOKIE,
 };
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use jaco_ingress_core::request::compress::takes_gzip;
@@ -182,13 +182,12 @@ impl Visit {
             _ => {}
         }
         let origin = self.origin();
-        headers::forwarded(fields, &origin);
+        headers::forwarded(fields, &origin, &self.peer.told);
         let prefix = &route.spec.path;
         let whole = request.uri().path_and_query();
         let target = if options.strip_path && !prefix.is_empty() {
             let target = stripped(prefix, path, request.uri().query());
-            let name = HeaderName::from_static("x-forwarded-prefix");
-            headers::set(request.headers_mut(), name, prefix);
+            headers::set(request.headers_mut(), headers::X_FORWARDED_PREFIX, prefix);
             target.parse::<Uri>().map_err(|_| Refusal::bad("bad_path"))?
         } else {
             whole.map_or_else(|| Uri::from_static("/"), |whole| whole.clone().into())

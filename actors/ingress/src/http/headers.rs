@@ -3,17 +3,27 @@
 use super::answer::Refusal;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Request, Version};
 use ipnet::IpNet;
 use jaco_ingress_core::request::fields::{self, Origin};
 use jaco_model::spec::HeaderRules;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const EMPTY: HeaderValue = HeaderValue::from_static("");
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The host of a request: lower case, without port and trailing dot (RFC 9112, 3.2).
@@ -40,22 +50,25 @@ pub(super) fn host(request: &Request<Incoming>) -> Result<String, Refusal> {
 
 /// Removes what concerns only one connection (RFC 9110, 7.6.1).
 pub(super) fn strip_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        if name != HOST && name != CONTENT_LENGTH {
-            headers.remove(name);
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            if name != HOST && name != CONTENT_LENGTH {
+                headers.remove(name);
+            }
         }
+        headers.remove(CONNECTION);
     }
-    headers.remove(CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"] {
+    for name in [TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+        headers.remove(name);
+    }
+    for name in [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }
 }
@@ -67,35 +80,80 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> Ip
 }
 
 /// Says who asks. What somebody untrusted said of it goes.
-pub(super) fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
-    let chain = chain(headers, origin);
+pub(super) fn forwarded(
+    headers: &mut HeaderMap,
+    origin: &Origin<'_>,
+    told: &RefCell<Option<Told>>,
+) {
     let forged: Vec<HeaderName> =
         headers.keys().filter(|name| fields::is_forged(name.as_str())).cloned().collect();
     for name in forged {
         headers.remove(name);
     }
-    headers.remove("proxy");
-    headers.remove("x-forwarded-prefix");
-    let (host, scheme) = (origin.host, origin.scheme);
-    set(headers, X_FORWARDED_FOR, &chain);
-    set(headers, HeaderName::from_static("x-forwarded-proto"), scheme);
-    set(headers, HeaderName::from_static("x-forwarded-host"), host);
-    set(headers, HeaderName::from_static("x-forwarded-port"), &origin.port.to_string());
-    set(headers, HeaderName::from_static("x-real-ip"), &origin.client.to_string());
-    set(headers, FORWARDED, &fields::forwarded(origin));
+    headers.remove(PROXY);
+    headers.remove(X_FORWARDED_PREFIX);
+    let mut told = told.borrow_mut();
+    let told = match told.take().filter(|told| told.is_of(origin)) {
+        Some(same) => told.insert(same),
+        None => told.insert(Told::new(origin)),
+    };
+    match chain(headers, origin) {
+        Some(chain) => set(headers, X_FORWARDED_FOR, &chain),
+        None => drop(headers.insert(X_FORWARDED_FOR, told.peer.clone())),
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    headers.insert(X_FORWARDED_HOST, told.host_value.clone());
+    headers.insert(X_FORWARDED_PORT, told.port.clone());
+    headers.insert(X_REAL_IP, told.client_value.clone());
+    headers.insert(FORWARDED, told.forwarded.clone());
     set(headers, X_REQUEST_ID, origin.id);
 }
 
-/// The peer, after those that it speaks for when it is trusted.
-fn chain(headers: &HeaderMap, origin: &Origin<'_>) -> String {
+/// What is said about the requests of one connection, as long as they are for one host and of one
+/// client: nearly always all of them.
+#[derive(Debug)]
+pub(super) struct Told {
+    host: String,
+    client: IpAddr,
+    peer: HeaderValue,
+    host_value: HeaderValue,
+    port: HeaderValue,
+    client_value: HeaderValue,
+    forwarded: HeaderValue,
+}
+
+impl Told {
+    fn new(origin: &Origin<'_>) -> Told {
+        // Addresses, numbers and hosts that were checked have nothing that a value may not have.
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(EMPTY);
+        Told {
+            host: origin.host.to_owned(),
+            client: origin.client,
+            peer: value(origin.peer.to_string()),
+            host_value: value(origin.host.to_owned()),
+            port: value(origin.port.to_string()),
+            client_value: value(origin.client.to_string()),
+            forwarded: value(fields::forwarded(origin)),
+        }
+    }
+
+    fn is_of(&self, origin: &Origin<'_>) -> bool {
+        self.client == origin.client && self.host == origin.host
+    }
+}
+
+/// The peer, after those that it speaks for when it is trusted; `None` is the peer alone.
+fn chain(headers: &HeaderMap, origin: &Origin<'_>) -> Option<String> {
+    if !origin.is_trusted {
+        return None;
+    }
     let mut chain = String::new();
-    let before = headers.get_all(X_FORWARDED_FOR).iter().filter(|_| origin.is_trusted);
-    for value in before.filter_map(|value| value.to_str().ok()) {
+    for value in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
         chain.push_str(value);
         chain.push_str(", ");
     }
     chain.push_str(&origin.peer.to_string());
-    chain
+    Some(chain)
 }
 
 /// Carries out a route's rules.

@@ -128,14 +128,18 @@ pub fn filled<'a>(value: &'a str, origin: &Origin<'_>) -> Cow<'a, str> {
 
 /// A request's id that sorts by time (RFC 9562, 5.7).
 pub fn uuid(wall_millis: u64, one: u64, other: u64) -> String {
-    let (time, low) = (wall_millis & 0xffff_ffff_ffff, other & 0xffff_ffff_ffff);
-    format!(
-        "{:08x}-{:04x}-7{:03x}-{:04x}-{low:012x}",
-        time >> 16,
-        time & 0xffff,
-        one & 0xfff,
-        0x8000 | ((one >> 12) & 0x3fff),
-    )
+    let high = (wall_millis << 16) | 0x7000 | (one & 0xfff);
+    let low = (1 << 63) | (((one >> 12) & 0x3fff) << 48) | (other & 0xffff_ffff_ffff);
+    let mut text = String::with_capacity(36);
+    for digit in 0..32_u32 {
+        if matches!(digit, 8 | 12 | 16 | 20) {
+            text.push('-');
+        }
+        let half = if digit < 16 { high } else { low };
+        let nibble = (half >> (60 - 4 * (digit % 16))) & 0xf;
+        text.extend(char::from_digit(nibble as u32, 16));
+    }
+    text
 }
 
 /// Whether a trusted proxy's id of a request is taken over.

@@ -92,16 +92,50 @@ impl Framing {
                     }
                     usize::try_from(here).unwrap_or(usize::MAX)
                 }
-                At::Header | At::ChunkLine | At::ChunkEnd(_) | At::Trailers => {
+                At::ChunkEnd(_) => {
                     self.byte(bytes[at]).map_err(|wrong| (good, wrong))?;
                     1
                 }
+                At::Header | At::ChunkLine | At::Trailers => match self.whole_line(&bytes[at..]) {
+                    Some(line) => {
+                        self.line(line).map_err(|wrong| (good, wrong))?;
+                        line.len() + 2
+                    }
+                    None => {
+                        self.byte(bytes[at]).map_err(|wrong| (good, wrong))?;
+                        1
+                    }
+                },
             };
             if !self.is_within() {
                 good = at;
             }
         }
         Ok(good)
+    }
+
+    /// The line that begins here, when all of it is here and within bounds: the usual case, for
+    /// which single bytes need not be looked at one after the other.
+    fn whole_line<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        if !self.line.is_empty() {
+            return None;
+        }
+        let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0))?;
+        if bytes.get(end..end + 2)? != b"\r\n" {
+            return None;
+        }
+        let length = end + 1;
+        if matches!(self.at, At::ChunkLine) {
+            return (length <= CHUNK_LINE).then(|| &bytes[..end]);
+        }
+        let is_long = (self.head.lines == 0 && length > TARGET)
+            || self.head.bytes + length > HEADER
+            || self.head.lines > LINES;
+        if is_long {
+            return None;
+        }
+        self.head.bytes += length;
+        Some(&bytes[..end])
     }
 
     fn body_over(&mut self) {
@@ -203,16 +237,17 @@ impl Framing {
 impl Head {
     fn field(&mut self, line: &[u8]) -> Option<()> {
         let (name, value) = field(line)?;
-        match name.to_ascii_lowercase().as_slice() {
-            b"host" => self.hosts += 1,
-            b"content-length" => {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            4 if is(b"host") => self.hosts += 1,
+            14 if is(b"content-length") => {
                 let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
                 if self.length.is_some() || !is_number {
                     return None;
                 }
                 self.length = Some(std::str::from_utf8(value).ok()?.parse().ok()?);
             }
-            b"transfer-encoding" => {
+            17 if is(b"transfer-encoding") => {
                 if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return None;
                 }
@@ -249,9 +284,24 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// RFC 9110, 5.6.2.
 fn is_token(name: &[u8]) -> bool {
-    let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_legal)
+    !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
+
+/// Which bytes a token may have.
+const TOKEN: [bool; 256] = {
+    let mut legal = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        legal[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (marks, mut at) = (b"!#$%&'*+-.^_`|~", 0);
+    while at < marks.len() {
+        legal[marks[at] as usize] = true;
+        at += 1;
+    }
+    legal
+};
 
 /// Hexadecimal digits and nothing else: extensions are of no use, and of much harm.
 fn chunk_size(line: &[u8]) -> Option<u64> {
