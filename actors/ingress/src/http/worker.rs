@@ -81,6 +81,8 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     let mut sweep = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
+            // Sockets that it was given before the end are among those it empties.
+            biased;
             order = inbox.recv() => match order {
                 None => return,
                 Some(Order::Listen(key, listener)) => {

@@ -94,9 +94,12 @@ async fn who_is_in_the_kernels_queue_is_served() {
         streams.push(stream);
     }
     stop(&proxy).await;
-    for mut stream in streams {
-        let answer = read_all(&mut stream).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(proxy.handle.counts().connections, 50);
+    for (at, mut stream) in streams.into_iter().enumerate() {
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{at}: {answer} {ended:?}");
     }
 }
 
