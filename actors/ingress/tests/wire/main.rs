@@ -4,6 +4,7 @@
 
 mod child;
 mod differential;
+mod expect;
 mod fuzz;
 mod h2;
 mod hostile;
