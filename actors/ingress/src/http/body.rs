@@ -87,7 +87,8 @@ enum Source {
 
 struct Silence {
     longest: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// `None` until something is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Since when nothing has come.
     since: Option<Instant>,
     /// All the waiting before.
@@ -148,7 +149,7 @@ impl Body {
     pub(super) fn silent_at_most(mut self, longest: Duration) -> Body {
         self.silence = (!longest.is_zero()).then(|| Silence {
             longest,
-            timer: Box::pin(tokio::time::sleep(longest)),
+            timer: None,
             since: None,
             waited: Duration::ZERO,
             slow: None,
@@ -224,10 +225,13 @@ impl Body {
         if silence.since.is_none() {
             let now = Instant::now();
             silence.since = Some(now);
-            let patience = silence.patience(self.passed);
-            silence.timer.as_mut().reset(now + patience);
+            let until = now + silence.patience(self.passed);
+            match &mut silence.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => silence.timer = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
         }
-        silence.timer.as_mut().poll(cx).is_ready()
+        silence.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
     }
 }
 
