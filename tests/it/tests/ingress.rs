@@ -48,9 +48,12 @@ fn every_node_answers_for_a_route() -> Result<()> {
             { "domain": "shop.test", "path": "/inner", "strip_path": true, "port": 8080,
               "tls": "off" },
             { "domain": "old.test", "redirect": "https://shop.test", "tls": "off" },
+            { "domain": "down.test", "port": 9, "tls": "off", "error_pages": { "502": "broken" } },
         ]);
         let web = routed(json!({ "deploy": { "replicas": 2 } }), routes);
-        let stack = Stack::new("shop", json!({ "services": { "web": web } }))?;
+        let configs = json!({ "broken": { "file": "./broken.html" } });
+        let stack = Stack::new("shop", json!({ "services": { "web": web }, "configs": configs }))?;
+        std::fs::write(stack.dir().join("broken.html"), "<p>out of order</p>")?;
         c.node(0).ok(&["apply", &stack.path()])?;
         for node in c.nodes() {
             asked(node, "shop.test", "/", 200)?;
@@ -62,9 +65,11 @@ fn every_node_answers_for_a_route() -> Result<()> {
             }
             asked(node, "old.test", "/a?b", 308)?;
             asked(node, "other.test", "/", 404)?;
+            let page = asked(node, "down.test", "/", 502)?;
+            ensure!(page == "<p>out of order</p>", "{page}");
         }
         let rows = c.node(1).ok(&["get", "routes"])?;
-        ensure!(rows.as_array().is_some_and(|rows| rows.len() == 3), "{rows:#}");
+        ensure!(rows.as_array().is_some_and(|rows| rows.len() == 4), "{rows:#}");
 
         let thief =
             routed(json!({}), json!([{ "domain": "shop.test", "port": 8080, "path": "/x" }]));

@@ -1,10 +1,12 @@
 //! What routes do to requests and answers: lists, rates, pages, headers, paths, compression.
 
 use crate::support::{Proxy, echo, read_head, scripted, table};
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
 use flate2::read::GzDecoder;
 use jaco_model::Millis;
 use jaco_model::spec::{
-    HeaderRules, HostHeader, Maintenance, RateKey, RateLimit, Redirect, RouteSpec,
+    BasicAuth, HeaderRules, HostHeader, Maintenance, RateKey, RateLimit, Redirect, RouteSpec,
 };
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -163,6 +165,26 @@ async fn only_a_trusted_proxy_speaks_for_clients() {
     let answer = alone.ask("GET", "/", more).await;
     assert!(answer.contains("x-forwarded-for: 127.0.0.1\n"), "{answer}");
     assert!(answer.contains("x-real-ip: 127.0.0.1\n") && !answer.contains("given"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_password_may_be_hashed_by_argon2_and_go_on() {
+    let salt = SaltString::encode_b64(b"some salt").unwrap();
+    let cheap = Params::new(8, 1, 1, None).unwrap();
+    let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap);
+    let hash = hasher.hash_password(b"secret", &salt).unwrap().to_string();
+    let users = BTreeMap::from([("alice".to_owned(), hash)]);
+    for forward in [true, false] {
+        let auth = BasicAuth { realm: "in".to_owned(), users: users.clone(), forward };
+        let proxy = proxy(|spec| spec.options.basic_auth = Some(auth)).await;
+        // alice:secret, then alice:wrong
+        let right = "Authorization: Basic YWxpY2U6c2VjcmV0\r\n";
+        let answer = proxy.ask("GET", "/", right).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(answer.contains("authorization: Basic YWxp"), forward, "{answer}");
+        let answer = proxy.ask("GET", "/", "Authorization: Basic YWxpY2U6d3Jvbmc=\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
 }
 
 #[tokio::test]
