@@ -3,6 +3,7 @@
 use arc_swap::ArcSwap;
 use jaco_ingress_core::request::wildcard_of;
 use jaco_ingress_core::{ServedCertificate, Table};
+use rustls::crypto::ring::kx_group;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -58,8 +59,9 @@ impl Certificates {
 
     /// The settings of TLS with this as their resolver.
     pub(super) fn server(self: &Arc<Self>) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(self.clone());

@@ -1,6 +1,7 @@
 //! The proxy on the wire: what it makes of bytes, on both sides, and what it bears.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::print_stderr, reason = "seeds and what was measured")]
 
 mod child;
 mod differential;

@@ -121,7 +121,7 @@ async fn what_is_too_large_is_told_so() {
     let target = |length| format!("GET /{} HTTP/1.1\r\nHost: a.test\r\n\r\n", "x".repeat(length));
     for (name, bytes, wanted) in [
         ("header", head(&format!("X: {}\r\n", "x".repeat(33 * 1024))), 431),
-        ("one header of many", head(&many(50).repeat(1)), 200),
+        ("fewer headers", head(&many(50)), 200),
         ("headers", head(&many(101)), 431),
         ("headers together", head(&format!("X: {}\r\n", "x".repeat(500)).repeat(70)), 431),
         ("target", target(17 * 1024), 414),

@@ -91,9 +91,13 @@ async fn only_suites_with_forward_secrecy_and_authenticated_encryption() {
     let words = format!("-tls1_2 -cipher {}@SECLEVEL=0", bad.join(":"));
     let (_, text) = ask(&proxy, Some("a.test"), &words, b"").await;
     assert!(!agreed(&text) && text.contains("SSL alert number 40"), "{text}");
-    for (group, wanted) in
-        [("X25519", true), ("P-256", true), ("P-521", false), ("ffdhe2048", false)]
-    {
+    for (group, wanted) in [
+        ("X25519", true),
+        ("P-256", true),
+        ("P-384", false),
+        ("P-521", false),
+        ("ffdhe2048", false),
+    ] {
         let words = format!("-tls1_3 -groups {group}");
         let (_, text) = ask(&proxy, Some("a.test"), &words, b"").await;
         assert_eq!(agreed(&text), wanted, "{group}: {text}");
