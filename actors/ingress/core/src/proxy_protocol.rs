@@ -201,7 +201,7 @@ mod tests {
     fn binary_headers_are_read() {
         let mut four = vec![192, 0, 2, 1, 192, 0, 2, 2, 0xdc, 4, 1, 0xbb];
         let wanted = ends("192.0.2.1:56324", "192.0.2.2:443");
-        let mut six = vec![0; 36];
+        let mut six = [0; 36];
         (six[15], six[31], six[33], six[35]) = (1, 2, 80, 81);
         for (command, kind, rest, wanted) in [
             (0x21, 0x11, &four[..], Some(wanted)),
