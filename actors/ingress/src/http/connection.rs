@@ -170,7 +170,11 @@ async fn answer(
     let most = worker.shared.config.requests_per_connection;
     let is_http1 = request.version() < Version::HTTP_2;
     let mut response = pipeline::answer(worker.clone(), peer.clone(), request).await;
-    let is_last = peer.pulse.begun() >= most || worker.shared.health() == Health::Draining;
+    let shared = &worker.shared;
+    let is_last = peer.pulse.begun() >= most
+        || shared.health() == Health::Draining
+        // Others wait for the place.
+        || shared.crowd.is_full();
     if is_last && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         headers::set(response.headers_mut(), CONNECTION, "close");
     } else if is_last {
@@ -245,11 +249,7 @@ where
     let ended = loop {
         tokio::select! {
             ended = connection.as_mut() => break ended,
-            () = pulse.ended() => {
-                connection.as_mut().graceful_shutdown();
-                break connection.await;
-            }
-            () = draining.as_mut() => {
+            () = async { tokio::select! { () = pulse.ended() => {}, () = draining.as_mut() => {} } } => {
                 connection.as_mut().graceful_shutdown();
                 break tokio::select! {
                     ended = connection.as_mut() => ended,

@@ -76,6 +76,11 @@ impl Crowd {
         Place { _permit: self.node.clone().try_acquire_owned().ok() }
     }
 
+    /// Whether there is no room for another one.
+    pub(super) fn is_full(&self) -> bool {
+        self.node.available_permits() == 0
+    }
+
     /// Whether nobody is connected, once nothing is accepted any more.
     pub(super) fn is_gone(&self) -> bool {
         self.node.available_permits() == places(self.limits)

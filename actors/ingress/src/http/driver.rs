@@ -44,6 +44,8 @@ pub struct Config {
     pub cookie_key: [u8; 32],
     /// Life of a connection without a request.
     pub idle_timeout: Duration,
+    /// Life of a connection whose client takes nothing of what is sent.
+    pub stalled: Duration,
     /// Connections at a time.
     pub connections: crowd::Limits,
     /// Requests of one connection; after the last it is closed.
@@ -69,6 +71,7 @@ impl Config {
             cookie_key: [0; 32],
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            stalled: Duration::from_secs(60),
             connections: crowd::Limits::default(),
             requests_per_connection: 10_000,
             slow_body: Duration::from_secs(10),

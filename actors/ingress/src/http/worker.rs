@@ -143,7 +143,7 @@ async fn accept_one(worker: &Rc<Worker>, kind: ListenKind, listener: &tokio::net
         Ok((stream, peer)) => {
             // Nothing is waited for from here: who is accepted must not be lost.
             let place = crowd.place();
-            let _ = prepare(&stream);
+            let _ = prepare(&stream, worker.shared.config.stalled);
             spawn_local(connection::serve(worker.clone(), stream, peer, kind, place));
         }
         Err(error) => {
@@ -153,8 +153,10 @@ async fn accept_one(worker: &Rc<Worker>, kind: ListenKind, listener: &tokio::net
     }
 }
 
-fn prepare(stream: &tokio::net::TcpStream) -> io::Result<()> {
+/// Who takes nothing of what we sent for so long is gone, or means to keep a replica busy.
+fn prepare(stream: &tokio::net::TcpStream, stalled: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(stalled))?;
     let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }

@@ -1,11 +1,12 @@
 //! Bounds: connections, requests of a connection, and the pace of a body.
 
-use crate::support::{PATIENCE, Proxy, certify, echo, read_all, read_head, table};
+use crate::support::{PATIENCE, Proxy, certify, echo, read_all, read_head, scripted, table};
 use crate::tls;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
@@ -66,17 +67,46 @@ async fn a_trusted_proxy_has_as_many_as_it_likes() {
 }
 
 #[tokio::test]
-async fn a_full_node_lets_newcomers_wait() {
+async fn a_full_node_lets_newcomers_wait_and_keeps_nobody() {
     let proxy = Proxy::start(|config| config.connections.node = 1);
     let mut first = connect(&proxy).await;
-    assert!(ask(&mut first).await.is_some());
+    let counted = async {
+        while proxy.handle.counts().connections == 0 {
+            yield_now().await
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("it is the first");
     let mut second = connect(&proxy).await;
     let mut waiting = std::pin::pin!(ask(&mut second));
     assert!(tokio::time::timeout(MOMENT, waiting.as_mut()).await.is_err(), "it waits");
-    assert!(ask(&mut first).await.is_some());
-    drop(first);
+    let head = ask(&mut first).await.unwrap().to_lowercase();
+    assert!(head.contains("connection: close"), "others wait: {head}");
     assert!(waiting.await.is_some());
     assert_eq!(proxy.handle.counts().crowded, 0);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_cut_off() {
+    let proxy = Proxy::start(|config| {
+        config.connections.node = 1;
+        config.stalled = Duration::from_secs(1);
+    });
+    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
+    let service = scripted("127.0.0.1:0", move |mut stream| {
+        let gone = gone.clone();
+        async move {
+            read_head(&mut stream).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while stream.write_all(&[0; 65_536]).await.is_ok() {}
+            gone.send(()).unwrap();
+        }
+    })
+    .await;
+    proxy.serve(table(&[HERE], service.port(), |_| {}));
+    let mut stream = connect(&proxy).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, is_gone.recv()).await;
+    assert!(ended.is_ok(), "the replica is free again");
 }
 
 #[tokio::test]
