@@ -6,7 +6,8 @@
 
 use crate::{DeploymentName, Millis, ServiceName};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One route. Its key is (domain, path), once in the whole cluster.
@@ -140,7 +141,16 @@ pub struct RouteOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
     /// Bodies of the proxy's own errors by status.
+    #[serde(deserialize_with = "pages")]
     pub error_pages: BTreeMap<u16, String>,
+}
+
+/// Reads the statuses as the text that keys of JSON are: within a tagged command, serde no longer
+/// makes numbers of them.
+fn pages<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, String>, D::Error> {
+    let pages = BTreeMap::<String, String>::deserialize(from)?;
+    let status = |text: &str| text.parse().map_err(|_| D::Error::custom("a status is a number"));
+    pages.into_iter().map(|(key, page)| Ok((status(&key)?, page))).collect()
 }
 
 impl Default for RouteOptions {
@@ -368,4 +378,33 @@ pub enum AccessLog {
     Errors,
     /// Every one.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a command carries them.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Options(Box<RouteOptions>),
+    }
+
+    #[test]
+    fn options_in_a_command_are_read_as_they_were_written() {
+        let mut options = RouteOptions::default();
+        options.error_pages.insert(502, "broken".to_owned());
+        options.lb.retry_on.insert(503);
+        options.basic_auth = Some(BasicAuth {
+            realm: "in".to_owned(),
+            users: BTreeMap::from([("1".to_owned(), "hash".to_owned())]),
+            forward: true,
+        });
+        let tagged = Tagged::Options(Box::new(options));
+        let text = serde_json::to_string(&tagged).unwrap();
+        assert_eq!(serde_json::from_str::<Tagged>(&text).unwrap(), tagged);
+        let wrong = text.replace("\"502\"", "\"many\"");
+        assert!(serde_json::from_str::<Tagged>(&wrong).is_err());
+    }
 }
