@@ -1,16 +1,17 @@
 //! A certificate authority that speaks ACME: Pebble, with a name server of its own.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::host::Host;
+use crate::names::{Names, spawn};
+use crate::debian::Program;
 use crate::run::output;
 use crate::wait::until;
 
@@ -20,13 +21,7 @@ const DIRECTORY: u16 = 14_000;
 /// Port of Pebble's own management, which gives its root certificate.
 const MANAGEMENT: u16 = 15_000;
 
-/// Port of the name server.
-const DNS: u16 = 8_053;
-
-/// Port of the name server's management.
-const DNS_MANAGEMENT: u16 = 8_055;
-
-/// Longest time until both answer.
+/// Longest time until it answers.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// How Pebble makes life hard.
@@ -34,15 +29,19 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct PebbleOptions {
     /// Requests in a hundred that are refused with `badNonce`.
     pub bad_nonces: u8,
-    /// Whether it waits up to 15 s before it validates.
-    pub sleeps: bool,
+    /// Longest wait before it validates, in seconds; none when zero.
+    pub sleep: u8,
     /// Seconds that certificates are valid; `None` is Pebble's choice of five years.
     pub validity: Option<u64>,
+    /// Where it looks for answers to HTTP-01.
+    pub http_port: u16,
+    /// The name server that it asks instead of its own.
+    pub names: Option<SocketAddr>,
 }
 
 impl Default for PebbleOptions {
     fn default() -> Self {
-        Self { bad_nonces: 5, sleeps: false, validity: None }
+        Self { bad_nonces: 5, sleep: 0, validity: None, http_port: 80, names: None }
     }
 }
 
@@ -51,26 +50,50 @@ impl Default for PebbleOptions {
 pub struct Pebble {
     address: Ipv4Addr,
     dir: PathBuf,
-    children: Vec<Child>,
+    names: Names,
+    child: Child,
 }
 
 impl Pebble {
-    /// Starts Pebble on a host, which may be one that has something to prove; its name server
-    /// knows no name yet.
+    /// Starts the machine's Pebble on a host, which may be one that has something to prove; its
+    /// name server knows no name yet.
     ///
     /// # Errors
     /// When one of the programs is missing or does not answer.
     pub fn start(host: &Host, options: &PebbleOptions) -> Result<Self> {
         let (address, dir) = (host.address(), host.data_dir().join("pebble"));
         fs::create_dir_all(&dir)?;
-        let mut pebble = Self { address, dir, children: Vec::new() };
-        pebble.make_certificate()?;
+        // In the host's namespace, so that they go with the lab whatever becomes of this process.
+        let names = host.command("pebble-challtestsrv");
+        let names = Names::start(names, address, None, &dir.join("challtestsrv.log"))?;
+        Self::launch(host.command("pebble"), names, address, dir, options)
+    }
+
+    /// Starts a recent Pebble in the namespace of this process, on an address of the loopback
+    /// interface that is its own. All names lead to that address.
+    ///
+    /// # Errors
+    /// As [`Pebble::start`].
+    pub fn start_here(address: Ipv4Addr, dir: &Path, options: &PebbleOptions) -> Result<Self> {
+        let names = Names::start_here(address, Some(address), &dir.join("challtestsrv.log"))?;
+        let authority = Program::pebble()?.command();
+        Self::launch(authority, names, address, dir.to_owned(), options)
+    }
+
+    fn launch(
+        mut authority: Command,
+        names: Names,
+        address: Ipv4Addr,
+        dir: PathBuf,
+        options: &PebbleOptions,
+    ) -> Result<Self> {
+        make_certificate(&dir, address)?;
         let mut config = json!({ "pebble": {
             "listenAddress": format!("{address}:{DIRECTORY}"),
             "managementListenAddress": format!("{address}:{MANAGEMENT}"),
-            "certificate": pebble.dir.join("tls.crt"),
-            "privateKey": pebble.dir.join("tls.key"),
-            "httpPort": 80,
+            "certificate": dir.join("tls.crt"),
+            "privateKey": dir.join("tls.key"),
+            "httpPort": options.http_port,
             "tlsPort": 443,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
@@ -78,22 +101,17 @@ impl Pebble {
         if let Some(validity) = options.validity {
             config["pebble"]["certificateValidityPeriod"] = json!(validity);
         }
-        let path = pebble.dir.join("pebble.json");
+        let path = dir.join("pebble.json");
         fs::write(&path, config.to_string())?;
-        // In the host's namespace, so that they go with the lab whatever becomes of this process.
-        let mut names = host.command("pebble-challtestsrv");
-        names.args(["-dns01", &format!("{address}:{DNS}")]);
-        names.args(["-management", &format!("{address}:{DNS_MANAGEMENT}")]);
-        names.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]);
-        pebble.spawn(&mut names, "challtestsrv.log")?;
-        let mut authority = host.command("pebble");
-        authority.args(["-config", &path.display().to_string()]);
-        authority.args(["-dnsserver", &format!("{address}:{DNS}")]);
+        authority.args(["-strict", "-config", &path.display().to_string()]);
+        authority.args(["-dnsserver", &options.names.unwrap_or(names.server()).to_string()]);
         authority.env("PEBBLE_WFE_NONCEREJECT", options.bad_nonces.to_string());
         authority.env("PEBBLE_AUTHZREUSE", "0");
-        authority.env("PEBBLE_VA_NOSLEEP", if options.sleeps { "0" } else { "1" });
-        pebble.spawn(&mut authority, "pebble.log")?;
-        for port in [DIRECTORY, MANAGEMENT, DNS_MANAGEMENT] {
+        authority.env("PEBBLE_VA_NOSLEEP", if options.sleep == 0 { "1" } else { "0" });
+        authority.env("PEBBLE_VA_SLEEPTIME", options.sleep.to_string());
+        let child = spawn(&mut authority, &dir.join("pebble.log"))?;
+        let pebble = Self { address, dir, names, child };
+        for port in [DIRECTORY, MANAGEMENT] {
             until("Pebble", LIMIT, || {
                 Ok(TcpStream::connect((address, port)).is_ok().then_some(()))
             })?;
@@ -136,22 +154,10 @@ impl Pebble {
         )
     }
 
-    /// Where a name leads from now on.
-    ///
-    /// # Errors
-    /// When the name server does not take it.
-    pub fn resolve(&self, name: &str, to: &[Ipv4Addr]) -> Result<()> {
-        let body = json!({ "host": format!("{name}."), "addresses": to }).to_string();
-        let mut stream = TcpStream::connect((self.address, DNS_MANAGEMENT))?;
-        write!(
-            stream,
-            "POST /add-a HTTP/1.1\r\nHost: pebble\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        Ok(())
+    /// Its name server.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// What Pebble has said.
@@ -161,41 +167,30 @@ impl Pebble {
     pub fn log(&self) -> Result<String> {
         fs::read_to_string(self.dir.join("pebble.log")).context("no log of Pebble")
     }
-
-    /// A root, and a certificate of it for the address.
-    fn make_certificate(&self) -> Result<()> {
-        let names = self.dir.join("names");
-        fs::write(&names, format!("subjectAltName=IP:{}\n", self.address))?;
-        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-        let openssl = |args: &[&[&str]]| {
-            let mut command = Command::new("openssl");
-            command.current_dir(&self.dir).args(args.concat());
-            output(&mut command).map(|_| ())
-        };
-        let root = ["-subj", "/CN=pebble root", "-keyout", "root.key", "-out", "root.crt"];
-        openssl(&[&["req", "-x509", "-days", "30"], &curve, &root])?;
-        let wish = ["-subj", "/CN=pebble", "-keyout", "tls.key", "-out", "tls.csr"];
-        openssl(&[&["req", "-new"], &curve, &wish])?;
-        let signer = ["-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial"];
-        let leaf = ["x509", "-req", "-in", "tls.csr", "-days", "30", "-extfile", "names"];
-        openssl(&[&leaf, &signer, &["-out", "tls.crt"]])
-    }
-
-    fn spawn(&mut self, command: &mut Command, log: &str) -> Result<()> {
-        let log = File::create(self.dir.join(log))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let name = command.get_program().to_string_lossy().into_owned();
-        self.children.push(command.spawn().with_context(|| format!("cannot start {name}"))?);
-        Ok(())
-    }
 }
 
 impl Drop for Pebble {
     fn drop(&mut self) {
-        for child in &mut self.children {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
+
+/// A root, and a certificate of it for the address.
+fn make_certificate(dir: &Path, address: Ipv4Addr) -> Result<()> {
+    fs::write(dir.join("names"), format!("subjectAltName=IP:{address}\n"))?;
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let openssl = |args: &[&[&str]]| {
+        let mut command = Command::new("openssl");
+        command.current_dir(dir).args(args.concat());
+        output(&mut command).map(|_| ())
+    };
+    let root = ["-subj", "/CN=pebble root", "-keyout", "root.key", "-out", "root.crt"];
+    openssl(&[&["req", "-x509", "-days", "30"], &curve, &root])?;
+    let wish = ["-subj", "/CN=pebble", "-keyout", "tls.key", "-out", "tls.csr"];
+    openssl(&[&["req", "-new"], &curve, &wish])?;
+    let signer = ["-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial"];
+    let leaf = ["x509", "-req", "-in", "tls.csr", "-days", "30", "-extfile", "names"];
+    openssl(&[&leaf, &signer, &["-out", "tls.crt"]])
 }

@@ -26,7 +26,7 @@ pub(super) fn tour(site: &Site) -> Result<()> {
     println!("\n==> the front door: a domain, its certificate from an ACME authority (Pebble)");
     let authority = site.authority()?;
     let addresses: Vec<_> = site.members().iter().map(Member::address).collect();
-    authority.resolve(DOMAIN, &addresses)?;
+    authority.names().resolve(DOMAIN, &addresses)?;
     let path = example(DEPLOYMENT)?;
     let path = path.to_str().context("the path of the examples is not UTF-8")?.to_owned();
     site.member(0).show(&["apply", &path])?;

@@ -15,6 +15,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// What requests say who asks.
+pub(super) const CLIENT: &str = concat!("jaco/", env!("CARGO_PKG_VERSION"));
+
 type Connections = Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>;
 
 pub(super) fn connections(roots: Option<&Path>) -> Result<Connections, String> {

@@ -14,6 +14,8 @@ use tokio::time::timeout;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Port of name servers.
 pub(super) const PORT: u16 = 53;
+/// What a server says that does not know such questions.
+pub(super) const NOT_IMPLEMENTED: &str = "NOTIMP";
 /// Datagrams that are sent before TCP is tried.
 const TRIES: u32 = 2;
 /// Wait for an answer to one of them.
@@ -141,7 +143,7 @@ pub(super) fn code(code: ResponseCode) -> String {
         ResponseCode::FormErr => "FORMERR",
         ResponseCode::ServFail => "SERVFAIL",
         ResponseCode::NXDomain => "NXDOMAIN",
-        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::NotImp => NOT_IMPLEMENTED,
         ResponseCode::Refused => "REFUSED",
         ResponseCode::NotAuth => "NOTAUTH",
         ResponseCode::NotZone => "NOTZONE",

@@ -1,11 +1,13 @@
 //! A look at a domain before an order is made for it: what the authority would refuse or never
 //! find is told at once, in words of ours.
 
-use super::http::{chain, connector};
+use super::http::{CLIENT, chain, connector};
 use super::lookup::{self, LookupError, Resolvers};
 use bytes::Bytes;
 use hickory_proto::rr::{Name, RData, RecordType};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Request;
+use hyper::header::USER_AGENT;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jaco_ingress_core::acme::{
@@ -80,9 +82,11 @@ async fn caa(resolvers: &Resolvers, name: &Name) -> Result<Vec<CaaRecord>, Looku
 pub async fn caa_identities(directory: &str, roots: Option<&Path>) -> Result<Vec<String>, String> {
     let connector = connector(roots)?;
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let url = directory.parse().map_err(|_| format!("{directory:?} is no URL"))?;
+    // Authorities insist on a name of the client (RFC 8555 §6.1).
+    let request = Request::get(directory).header(USER_AGENT, CLIENT).body(Empty::new());
+    let request = request.map_err(|error| format!("{directory:?}: {error}"))?;
     let fetch = async {
-        let answer = client.get(url).await.map_err(|error| chain(&error))?;
+        let answer = client.request(request).await.map_err(|error| chain(&error))?;
         if !answer.status().is_success() {
             return Err(answer.status().to_string());
         }

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod dns;
+mod hooks;
+mod knot;
 mod pebble;
+mod preflight;
 mod world;
 
 use pebble::Pebble;

@@ -12,7 +12,7 @@ use jaco_model::{ClusterId, DeploymentName, Identity, NodeId, NodeName, RequestI
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,11 +39,6 @@ pub(crate) struct World {
     mute: Arc<Mutex<bool>>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program of others is waited for")]
-pub(crate) fn pause(time: Duration) {
-    std::thread::sleep(time);
-}
-
 impl World {
     pub(crate) fn new(pebble: &Pebble, domains: &[&str]) -> World {
         let settings = Settings {
@@ -58,7 +53,7 @@ impl World {
         let (sender, outcomes) = channel();
         let shown = Arc::new(Mutex::new(State::default()));
         let mute = Arc::new(Mutex::new(false));
-        serve(pebble.http_port, shown.clone(), mute.clone());
+        serve(pebble.http(), shown.clone(), mute.clone());
         let mut world = World {
             clock: Clock::new(),
             state: State::default(),
@@ -264,8 +259,8 @@ fn deployment(domains: &[&str]) -> Command {
 }
 
 /// Answers challenges as a node does: by host and token of the state.
-fn serve(port: u16, state: Arc<Mutex<State>>, mute: Arc<Mutex<bool>>) {
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+fn serve(at: SocketAddr, state: Arc<Mutex<State>>, mute: Arc<Mutex<bool>>) {
+    let listener = TcpListener::bind(at).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let known = (!*mute.lock().unwrap()).then(|| state.lock().unwrap().clone());

@@ -57,7 +57,12 @@ pub(super) async fn authoritative(
     let mut at = name.clone();
     let mut zone = None;
     while !at.is_root() && zone.is_none() {
-        zone = start_of_zone(&resolvers.ask(&at, RecordType::SOA).await?, name);
+        zone = match resolvers.ask(&at, RecordType::SOA).await {
+            Ok(answer) => start_of_zone(&answer, name),
+            // Small resolvers know few kinds of records.
+            Err(LookupError::Refused { code, .. }) if code == lookup::NOT_IMPLEMENTED => None,
+            Err(error) => return Err(error),
+        };
         at = at.base_name();
     }
     let Some(zone) = zone else { return Ok(Vec::new()) };

@@ -1,10 +1,10 @@
 //! A service of the user publishes: one POST for each change, any status of 2xx is success.
 
 use super::{Action, DnsError, TTL};
-use crate::acme::http::{chain, connector};
+use crate::acme::http::{CLIENT, chain, connector};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -63,6 +63,7 @@ impl Webhook {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(CLIENT));
         request.headers_mut().extend(self.headers.clone());
         let away = |detail: String| DnsError::Away(format!("{url} does not answer: {detail}"));
         let answer = timeout(LIMIT, self.client.request(request)).await;
