@@ -1,5 +1,6 @@
 //! What the API asks of the daemon, answered from other threads.
 
+use crate::daemon::config::Config;
 use crate::daemon::hub::{Boards, overloaded};
 use crate::daemon::join::Joined;
 use crate::daemon::why;
@@ -52,6 +53,7 @@ pub(crate) struct DaemonBackend {
     engine: Arc<OnceLock<DriverHandle>>,
     clock: Clock,
     bind_paths: Vec<String>,
+    dns_providers: Vec<String>,
 }
 
 impl DaemonBackend {
@@ -61,9 +63,11 @@ impl DaemonBackend {
         boards: Boards,
         engine: Arc<OnceLock<DriverHandle>>,
         clock: Clock,
-        bind_paths: Vec<String>,
+        config: &Config,
     ) -> DaemonBackend {
-        DaemonBackend { requests, boards, engine, clock, bind_paths }
+        let bind_paths = config.admission.bind_paths.clone();
+        let dns_providers = config.acme_dns.keys().cloned().collect();
+        DaemonBackend { requests, boards, engine, clock, bind_paths, dns_providers }
     }
 
     /// This node, once it is a member.
@@ -225,6 +229,10 @@ impl Backend for DaemonBackend {
     fn pull(&self, instance: &InstanceId) -> Option<String> {
         let progress = self.engine.get()?.pulls().progress(instance)?;
         Some(format!("{}/{} layers", progress.layers_done, progress.layers_total))
+    }
+
+    fn dns_providers(&self) -> Vec<String> {
+        self.dns_providers.clone()
     }
 
     fn free_bind_paths(&self) -> Vec<String> {

@@ -6,11 +6,13 @@
 
 mod check;
 mod keys;
+mod providers;
 mod sources;
 
 pub(crate) use sources::{Effective, Loaded, load};
 
 use ipnet::Ipv4Net;
+use jaco_model::spec::DnsProvider;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) acme_ca: String,
     /// Root certificates of a private authority; empty for those of the host.
     pub(crate) acme_ca_root: PathBuf,
+    /// Providers of DNS-01 by name; what is secret is in files.
+    pub(crate) acme_dns: BTreeMap<String, DnsProvider>,
     /// Whom the authority writes to where a deployment names nobody.
     pub(crate) acme_email: String,
     /// Whether certificates are ordered.

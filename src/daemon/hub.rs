@@ -167,7 +167,7 @@ impl Inner {
             Io::Firewall(effect) => self.firewall(effect),
             Io::Dns(effect) => self.dns(effect),
             Io::Ingress(effect) => self.ingress(effect),
-            Io::Acme { op, call } => self.ask_authority(op, call),
+            Io::Acme { op, at, call } => self.ask_authority(op, at, call),
             Io::Answer { ticket, index, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
                     // A caller that went away does not want the answer any more.

@@ -14,9 +14,10 @@ use jaco_ingress_core::{IngressCore, ListenKind};
 use jaco_kit::{Seeds, Supervisor};
 use jaco_model::entity::MeshKind;
 use jaco_model::name::MESH_INTERFACE;
-use jaco_model::spec::AccessLog;
+use jaco_model::spec::{AccessLog, DnsProvider, SecretText};
 use jaco_model::{ClusterId, NodeId};
 use jaco_netmesh_core::NetmeshCore;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -174,7 +175,13 @@ impl Site<'_> {
             }
             post(&answers, Input::Answered { op, result });
         };
-        let driver = jaco_ingress::acme::Config { roots };
+        let forwarders = forwarders(&config.dns.forwarders);
+        let driver = jaco_ingress::acme::Config {
+            roots,
+            resolvers: jaco_ingress::acme::Resolvers::chosen(forwarders),
+            providers: config.acme_dns.iter().map(with_secret).collect(),
+            clock: self.supervisor.clock(),
+        };
         match jaco_ingress::acme::AcmeDriver::spawn(driver, deliver) {
             Ok(driver) => self.hub.equip(|overlay| overlay.acme = Some(driver)),
             Err(error) => tracing::error!(error = logging::chain(&error), "no ACME client"),
@@ -186,10 +193,22 @@ impl Site<'_> {
             directory: directory.unwrap_or_else(|| Settings::PRODUCTION.to_owned()),
             contact: config.acme_email.clone(),
             skip_staging: config.acme_skip_staging,
+            providers: config
+                .acme_dns
+                .iter()
+                .map(|(name, one)| (name.clone(), Duration::from_millis(one.propagation.0)))
+                .collect(),
             seed,
+            epoch: 0,
         };
         let hub = self.hub.clone();
-        let make = move || (AcmeCore::new(settings.clone()), AcmeShell(hub.clone()));
+        let epochs = Cell::new(0_u32);
+        let make = move || {
+            let epoch = epochs.get();
+            epochs.set(epoch.wrapping_add(1));
+            let settings = Settings { epoch, ..settings.clone() };
+            (AcmeCore::new(settings), AcmeShell(hub.clone()))
+        };
         keep(self.hub, self.supervisor, "acme", make, move |links, at| {
             fill(&mailbox, at.clone());
             links.acme = Some(at);
@@ -256,6 +275,22 @@ fn networks(texts: &[String]) -> Vec<IpNet> {
         text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
     };
     texts.iter().filter_map(parse).collect()
+}
+
+/// A provider with what its secret file holds. What cannot be read is told of when it is used.
+fn with_secret(
+    (name, provider): (&String, &DnsProvider),
+) -> (String, (DnsProvider, Option<SecretText>)) {
+    let read = provider.method.secret().and_then(|file| match std::fs::read_to_string(file) {
+        Ok(text) => Some(SecretText::new(text.trim())),
+        Err(error) => {
+            tracing::error!(
+                provider = %name, file, %error, "the secret of a DNS provider is not there"
+            );
+            None
+        }
+    });
+    (name.clone(), (provider.clone(), read))
 }
 
 /// The configuration has checked that they are addresses.

@@ -105,7 +105,7 @@ async fn serve(
         boards.clone(),
         engine.clone(),
         supervisor.clock(),
-        config.admission.bind_paths.clone(),
+        &config,
     );
     let mut daemon = Daemon {
         config,

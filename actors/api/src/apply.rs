@@ -144,7 +144,10 @@ fn compile(api: &Api, documents: &DocumentsRequest) -> Answer<Accepted> {
         crate::certificate::check(spec, api.backend.now())?;
     }
     match spec {
-        Some(spec) => Ok(Accepted { spec, privileged, warnings }),
+        Some(mut spec) => {
+            crate::challenge::resolve(&mut spec, &api.backend.dns_providers())?;
+            Ok(Accepted { spec, privileged, warnings })
+        }
         None => {
             Err(Fault::new(ErrorCode::Internal, "the documents gave neither spec nor error").into())
         }

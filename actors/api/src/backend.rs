@@ -150,4 +150,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Host directories that a service may bind without the privileged gate.
     fn free_bind_paths(&self) -> Vec<String>;
+
+    /// Names of the configured providers of DNS-01.
+    fn dns_providers(&self) -> Vec<String>;
 }

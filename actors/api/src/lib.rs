@@ -13,6 +13,7 @@ mod backend;
 mod caller;
 mod certificate;
 mod certs;
+mod challenge;
 mod change;
 mod detail;
 mod door;

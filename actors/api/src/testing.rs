@@ -102,6 +102,10 @@ impl Backend for Unborn {
         None
     }
 
+    fn dns_providers(&self) -> Vec<String> {
+        vec!["zone".to_owned()]
+    }
+
     fn free_bind_paths(&self) -> Vec<String> {
         Vec::new()
     }

@@ -30,7 +30,7 @@ impl Member {
             Effect::Propose { op, step } => {
                 self.propose_own(now, Origin::Acme(op), Command::Acme(Box::new(step)))
             }
-            Effect::Ca { op, call } => vec![Step::Io(Io::Acme { op, call })],
+            Effect::Ask { op, at, call } => vec![Step::Io(Io::Acme { op, at, call })],
         }
     }
 

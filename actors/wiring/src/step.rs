@@ -3,7 +3,7 @@
 use jaco_kit_core::OpId;
 use jaco_model::command::Reply;
 use jaco_model::event::Event;
-use jaco_model::{Fault, NodeId};
+use jaco_model::{Fault, NodeId, WallMs};
 use jaco_raft_core::{Batch, Members, Position, eraftpb};
 use jaco_state::State;
 use std::collections::BTreeSet;
@@ -91,10 +91,12 @@ pub enum Io {
     Dns(jaco_dns_core::Effect),
     /// Carry out an order of the front door's core.
     Ingress(jaco_ingress_core::Effect),
-    /// Ask a certificate authority, then tell the core of certificates.
+    /// Ask a certificate authority or about a name, then tell the core of certificates.
     Acme {
         /// Names it in the answer.
         op: OpId,
+        /// Cluster time.
+        at: WallMs,
         /// What to ask.
         call: jaco_ingress_core::acme::Call,
     },

@@ -34,7 +34,7 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
         }
         Kind::Map => pairs(text),
         Kind::Levels => levels(text),
-        Kind::Deferred => Ok(Value::from(Dict::new())),
+        Kind::Providers => Ok(Value::from(Dict::new())),
     }
 }
 

@@ -45,8 +45,8 @@ pub(super) enum Kind {
     Levels,
     /// Any text.
     Text,
-    /// A map whose content belongs to a later version; only its being a map is checked.
-    Deferred,
+    /// A map of DNS providers.
+    Providers,
 }
 
 /// One key.
@@ -78,7 +78,7 @@ const DAY: u64 = 24 * HOUR;
 pub(super) const KEYS: &[Key] = &[
     used("acme_ca", Kind::Text, ""),
     used("acme_ca_root", Kind::Path, ""),
-    later("acme_dns", Kind::Deferred, "{}"),
+    used("acme_dns", Kind::Providers, "{}"),
     later("acme_eab.hmac_key_file", Kind::Path, ""),
     later("acme_eab.key_id", Kind::Text, ""),
     used("acme_email", Kind::Text, ""),
@@ -163,7 +163,7 @@ pub(super) fn of_variable(name: &str) -> Option<&'static Key> {
         "LOG" => "log_level",
         _ => {
             let spelled = |key: &&Key| key.path.replace('.', "_").eq_ignore_ascii_case(rest);
-            return KEYS.iter().find(spelled).filter(|key| key.kind != Kind::Deferred);
+            return KEYS.iter().find(spelled).filter(|key| key.kind != Kind::Providers);
         }
     };
     find(path)

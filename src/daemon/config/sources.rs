@@ -3,6 +3,7 @@
 use super::Config;
 use super::check;
 use super::keys::{self, KEYS, Key, Kind};
+use super::providers;
 use figment::Figment;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
@@ -209,7 +210,18 @@ fn value(kind: Kind, node: &Node) -> Result<(String, Value), String> {
             }
             Ok((shown.join(","), Value::from(dict)))
         }
-        (node::Value::Map(_), Kind::Deferred) => Ok(("***".to_owned(), Value::from(Dict::new()))),
+        (node::Value::Map(entries), Kind::Providers) => {
+            let mut read = BTreeMap::new();
+            for entry in entries {
+                let provider = providers::provider(&entry.value);
+                let named = provider.map_err(|fault| format!("{}: {fault}", entry.key))?;
+                read.insert(entry.key.clone(), named);
+            }
+            let names: Vec<&str> = read.keys().map(String::as_str).collect();
+            let shown = names.join(",");
+            let value = Value::serialize(&read).map_err(|error| error.to_string())?;
+            Ok((shown, value))
+        }
         (_, kind) => Err(format!("expected {}, found {}", describe(kind), node.kind())),
     }
 }
@@ -231,7 +243,7 @@ fn is_collection(kind: Kind) -> bool {
             | Kind::BindPaths
             | Kind::List
             | Kind::Map
-            | Kind::Deferred
+            | Kind::Providers
     )
 }
 
@@ -243,7 +255,7 @@ fn describe(kind: Kind) -> &'static str {
         | Kind::Ports
         | Kind::BindPaths
         | Kind::List => "a list",
-        Kind::Map | Kind::Deferred => "a map",
+        Kind::Map | Kind::Providers => "a map",
         Kind::Levels => "a level or a map of levels",
         _ => "text",
     }

@@ -204,10 +204,11 @@ impl Inner {
     pub(super) fn ask_authority(
         &self,
         op: jaco_kit_core::OpId,
+        at: jaco_model::WallMs,
         call: jaco_ingress_core::acme::Call,
     ) {
         if let Some(driver) = &self.overlay.acme {
-            driver.ask(op, call);
+            driver.ask(op, at, call);
         }
     }
 

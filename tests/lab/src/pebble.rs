@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::debian::Program;
 use crate::host::Host;
 use crate::names::{Names, spawn};
-use crate::debian::Program;
 use crate::run::output;
 use crate::wait::until;
 
@@ -129,9 +129,15 @@ impl Pebble {
     #[must_use]
     pub fn env(&self) -> Vec<(String, String)> {
         let root = self.server_root().display().to_string();
-        [("JACO_ACME_CA", self.directory()), ("JACO_ACME_CA_ROOT", root)]
-            .map(|(key, value)| (key.to_owned(), value))
-            .into()
+        let names = self.names.server().to_string();
+        [
+            ("JACO_ACME_CA", self.directory()),
+            ("JACO_ACME_CA_ROOT", root),
+            // A daemon looks whether a domain leads somewhere before it orders.
+            ("JACO_DNS_FORWARDERS", names),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
     }
 
     /// The root of the certificate that Pebble's own server shows, to be trusted by its clients.

@@ -1,12 +1,16 @@
-//! HTTPS to the authority, with the two things of an answer that the ACME client does not hand on.
+//! HTTPS to the authority, with what of an answer the ACME client does not hand on.
 
 use bytes::Bytes;
-use hyper::Request;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{DATE, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use jaco_ingress_core::acme::{http_date, is_skewed, retry_after};
+use jaco_model::WallMs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -15,10 +19,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What requests say who asks.
+/// What requests say who asks: authorities insist on it (RFC 8555 §6.1).
 pub(super) const CLIENT: &str = concat!("jaco/", env!("CARGO_PKG_VERSION"));
+/// Bytes of the largest answer.
+const BODY_MAX: usize = 1024 * 1024;
 
-type Connections = Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>;
+pub(super) type Connections = Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>;
 
 pub(super) fn connections(roots: Option<&Path>) -> Result<Connections, String> {
     Ok(Client::builder(TokioExecutor::new()).build(connector(roots)?))
@@ -70,19 +76,46 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What the last answer of a conversation said beside its body.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the last answer of a conversation said, beside what the ACME client makes of it.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// HTTP status.
     pub(super) status: u16,
-    /// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is not understood.
+    /// `Retry-After` (RFC 9110 §10.2.3), as a time from the answer on.
     pub(super) retry_after: Option<Duration>,
+    /// `Location`.
+    pub(super) location: Option<String>,
+    /// Where the next part of a list is (`Link`, RFC 8555 §7.1.2.1).
+    pub(super) next: Option<String>,
+    pub(super) body: Bytes,
+    /// The authority's clock, when it differs too much from cluster time.
+    pub(super) clock: Option<WallMs>,
 }
 
-/// One conversation.
+/// One conversation. It ends at the first answer of an authority that lives in another time.
+#[derive(Clone)]
 pub(super) struct Conversation {
     pub(super) connections: Connections,
+    /// Cluster time.
+    pub(super) at: WallMs,
     pub(super) seen: Arc<Mutex<Seen>>,
+}
+
+impl Conversation {
+    pub(super) fn new(connections: Connections, at: WallMs) -> Conversation {
+        Conversation { connections, at, seen: Arc::default() }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().map_or_else(|_| Seen::default(), |seen| seen.clone())
+    }
+
+    /// An unsigned question; the answer is in `seen`.
+    pub(super) async fn get(&self, url: &str) -> Result<Seen, Error> {
+        let request = Request::get(url).header(USER_AGENT, CLIENT).body(BodyWrapper::default())?;
+        self.request(request).await?;
+        Ok(self.seen())
+    }
 }
 
 impl HttpClient for Conversation {
@@ -91,19 +124,67 @@ impl HttpClient for Conversation {
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let answer = self.connections.request(request);
-        let seen = self.seen.clone();
+        let (at, seen) = (self.at, self.seen.clone());
         Box::pin(async move {
             let answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
-            let retry_after = answer.headers().get(hyper::header::RETRY_AFTER);
-            let seconds = retry_after.and_then(|text| text.to_str().ok()?.trim().parse().ok());
-            let now = Seen {
-                status: answer.status().as_u16(),
-                retry_after: seconds.map(Duration::from_secs),
-            };
+            let (parts, body) = answer.into_parts();
+            let body = Limited::new(body, BODY_MAX).collect().await.map_err(Error::Other)?;
+            let now = look(&parts.headers, parts.status.as_u16(), body.to_bytes(), at);
+            let (body, clock) = (now.body.clone(), now.clock);
             if let Ok(mut seen) = seen.lock() {
                 *seen = now;
             }
-            Ok(BytesResponse::from(answer))
+            match clock {
+                Some(_) => Err(Error::Str("a clock that agrees with ours")),
+                None => Ok(BytesResponse::from(Response::from_parts(parts, Full::new(body)))),
+            }
         })
+    }
+}
+
+fn look(headers: &HeaderMap, status: u16, body: Bytes, at: WallMs) -> Seen {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let asked = text(RETRY_AFTER).and_then(|value| retry_after(value, text(DATE)));
+    let links = headers.get_all(LINK).into_iter().filter_map(|value| value.to_str().ok());
+    let mut links = links.flat_map(|value| value.split(','));
+    let next = links.find_map(|link| {
+        let (url, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+        rest.replace(' ', "").contains("rel=\"next\"").then(|| url.to_owned())
+    });
+    let location = text(LOCATION).map(str::to_owned);
+    let clock = text(DATE).and_then(http_date).filter(|date| is_skewed(at, *date));
+    Seen { status, retry_after: asked, location, next, body, clock }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(headers: &[(HeaderName, &'static str)], at: u64) -> Seen {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, value.parse().unwrap());
+        }
+        look(&map, 200, Bytes::new(), WallMs(at))
+    }
+
+    #[test]
+    fn a_clock_that_differs_is_seen() {
+        let at = 1_767_225_600_000;
+        let date = (DATE, "Thu, 01 Jan 2026 00:00:05 GMT");
+        assert_eq!(seen(&[date.clone()], at).clock, None);
+        assert_eq!(seen(&[date.clone()], at + 700_000).clock, Some(WallMs(at + 5_000)));
+        assert_eq!(seen(&[date], at - 700_000).clock, Some(WallMs(at + 5_000)));
+        assert_eq!(seen(&[(DATE, "Yesterday")], at).clock, None);
+    }
+
+    #[test]
+    fn the_next_part_of_a_list_is_found() {
+        let links = [
+            (LINK, "<https://ca.example/dir>;rel=\"index\""),
+            (LINK, "<https://ca.example/2>; rel=\"next\""),
+        ];
+        assert_eq!(seen(&links, 0).next.as_deref(), Some("https://ca.example/2"));
+        assert_eq!(seen(&links[..1], 0).next, None);
     }
 }

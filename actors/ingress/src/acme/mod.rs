@@ -1,11 +1,13 @@
 //! The ACME client: carries out the calls of `jaco_ingress_core::acme`.
 
+mod ari;
 mod call;
 mod certificate;
 pub mod dns;
 mod driver;
 mod http;
 mod lookup;
+mod pending;
 mod preflight;
 
 pub use driver::{AcmeDriver, Config};

@@ -5,6 +5,7 @@
 mod dns;
 mod hooks;
 mod knot;
+mod orders;
 mod pebble;
 mod preflight;
 mod world;

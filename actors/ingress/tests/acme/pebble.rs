@@ -40,6 +40,11 @@ impl Pebble {
         self.inner.directory()
     }
 
+    /// The name server that it asks.
+    pub(crate) fn names(&self) -> &jaco_lab::Names {
+        self.inner.names()
+    }
+
     /// Where a node answers HTTP-01.
     pub(crate) fn http(&self) -> SocketAddr {
         (self.address, HTTP_PORT).into()

@@ -1,13 +1,15 @@
 //! One node: a state, the core, the driver, and the answers to challenges.
 
 use crate::pebble::Pebble;
-use jaco_ingress::acme::{AcmeDriver, Config};
-use jaco_ingress_core::acme::{AcmeCore, Answer, Call, CallFailure, Effect, Input, Settings};
+use jaco_ingress::acme::{AcmeDriver, Config, Resolvers};
+use jaco_ingress_core::acme::{AcmeCore, Answer, CallFailure, Effect, Input, Settings};
 use jaco_kit::Clock;
 use jaco_kit_core::{Core, OpId};
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
 use jaco_model::entity::{Documents, Node, NodeFacts, NodeStatus, Origin};
-use jaco_model::spec::{Challenge, DeploymentSpec, Redirect, RouteOptions, RouteSpec, TlsMode};
+use jaco_model::spec::{
+    Challenge, DeploymentSpec, DnsProvider, Redirect, RouteOptions, RouteSpec, TlsMode,
+};
 use jaco_model::{ClusterId, DeploymentName, Identity, NodeId, NodeName, RequestId, WallMs};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,22 +36,45 @@ pub(crate) struct World {
     leader: u64,
     sender: Sender<Outcome>,
     outcomes: Receiver<Outcome>,
-    n_orders: usize,
+    /// URLs of all orders that the authority has told of.
+    orders: BTreeSet<String>,
+    /// The next leader to make an order does not live to hear of it.
+    is_deaf: bool,
     most_live: usize,
     mute: Arc<Mutex<bool>>,
 }
 
 impl World {
     pub(crate) fn new(pebble: &Pebble, domains: &[&str]) -> World {
+        let routes: Vec<_> = domains.iter().map(|domain| (*domain, Challenge::Http)).collect();
+        World::with(pebble, &routes, BTreeMap::new())
+    }
+
+    /// With ways to prove domains, and providers for those that need one.
+    pub(crate) fn with(
+        pebble: &Pebble,
+        routes: &[(&str, Challenge)],
+        providers: BTreeMap<String, DnsProvider>,
+    ) -> World {
+        let limit = |(name, one): (&String, &DnsProvider)| {
+            (name.clone(), Duration::from_millis(one.propagation.0))
+        };
         let settings = Settings {
             me: NodeId::from("n1"),
             enabled: true,
             directory: pebble.directory(),
             contact: "ops@example.test".to_owned(),
             skip_staging: false,
+            providers: providers.iter().map(limit).collect(),
             seed: 1,
+            epoch: 0,
         };
-        let config = Config { roots: Some(pebble.roots()) };
+        let config = Config {
+            roots: Some(pebble.roots()),
+            resolvers: Resolvers::Listed(vec![pebble.names().server()]),
+            providers: providers.into_iter().map(|(name, one)| (name, (one, None))).collect(),
+            ..Config::new(Clock::new())
+        };
         let (sender, outcomes) = channel();
         let shown = Arc::new(Mutex::new(State::default()));
         let mute = Arc::new(Mutex::new(false));
@@ -65,12 +90,13 @@ impl World {
             leader: 0,
             sender,
             outcomes,
-            n_orders: 0,
+            orders: BTreeSet::new(),
+            is_deaf: false,
             most_live: 0,
             mute,
         };
         world.command(init()).unwrap();
-        world.command(deployment(domains)).unwrap();
+        world.command(deployment(routes)).unwrap();
         world
     }
 
@@ -97,10 +123,7 @@ impl World {
         while !is_done(&self.state) {
             assert!(self.clock.mono() < end, "still {:#?}", jaco_state::certificates(&self.state));
             match effects.pop_front() {
-                Some(Effect::Ca { op, call }) => {
-                    self.n_orders += usize::from(matches!(call, Call::NewOrder { .. }));
-                    self.driver.ask(op, call);
-                }
+                Some(Effect::Ask { op, at, call }) => self.driver.ask(op, at, call),
                 Some(Effect::Propose { op, step }) => {
                     let result = self.command(Command::Acme(Box::new(step)));
                     self.most_live = self.most_live.max(self.state.acme_orders.len());
@@ -122,6 +145,12 @@ impl World {
         let wait = self.core.deadline().map_or(LIMIT, |at| at.since(now.mono));
         match self.outcomes.recv_timeout(wait.min(Duration::from_secs(1))) {
             Ok((leader, op, result)) if leader == self.leader => {
+                if let Ok(Answer::Order { url }) = &result {
+                    self.orders.insert(url.clone());
+                    if std::mem::take(&mut self.is_deaf) {
+                        return self.reborn();
+                    }
+                }
                 self.step(Input::Answered { op, result })
             }
             Ok(_) | Err(RecvTimeoutError::Disconnected) => Vec::new(),
@@ -183,7 +212,11 @@ impl World {
     }
 
     pub(crate) fn n_orders(&self) -> usize {
-        self.n_orders
+        self.orders.len()
+    }
+
+    pub(crate) fn does_not_hear_of_an_order(&mut self) {
+        self.is_deaf = true;
     }
 
     pub(crate) fn most_live(&self) -> usize {
@@ -227,15 +260,15 @@ fn init() -> Command {
     }))
 }
 
-fn deployment(domains: &[&str]) -> Command {
+fn deployment(routes: &[(&str, Challenge)]) -> Command {
     let redirect =
         Redirect { to: "/".to_owned(), status: 308, keep_path: false, keep_query: false };
-    let route = |domain: &&str| RouteSpec {
+    let route = |(domain, challenge): &(&str, Challenge)| RouteSpec {
         domain: (*domain).to_owned(),
         path: String::new(),
         target: None,
         tls: TlsMode::Auto,
-        challenge: Challenge::Http,
+        challenge: challenge.clone(),
         shared_with: BTreeSet::new(),
         options: RouteOptions { redirect: Some(redirect.clone()), ..RouteOptions::default() },
     };
@@ -246,7 +279,7 @@ fn deployment(domains: &[&str]) -> Command {
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             history: None,
-            routes: domains.iter().map(route).collect(),
+            routes: routes.iter().map(route).collect(),
             acme_email: None,
             secrets: BTreeMap::new(),
         },

@@ -11,6 +11,12 @@ pub struct OpIds {
 }
 
 impl OpIds {
+    /// Ids that no other epoch hands out: for a core that is built anew while answers to the one
+    /// before are still under way.
+    pub fn of_epoch(epoch: u32) -> OpIds {
+        OpIds { last: u64::from(epoch) << 32 }
+    }
+
     /// The next id; the first is 1.
     pub fn next_id(&mut self) -> OpId {
         self.last += 1;

@@ -44,6 +44,7 @@ pub(super) fn step(tx: &mut Tx<'_>, step: &AcmeStep) -> Result<Reply, Fault> {
         }
         AcmeChange::Preflighted { .. }
         | AcmeChange::NotReplacing { .. }
+        | AcmeChange::Wait { .. }
         | AcmeChange::Ordered { .. }
         | AcmeChange::Challenge { .. }
         | AcmeChange::Validating { .. }
@@ -102,7 +103,10 @@ fn begin(tx: &mut Tx<'_>, term: u64, domain: &str, change: &AcmeChange) -> Resul
         if from > tx.now {
             return Err(stale(format!("the limits of {directory} are used up for {domain}")));
         }
-        account::count(tx, term, account);
+        // What fails its preflight is never asked for.
+        if !preflight {
+            account::count(tx, term, account);
+        }
     }
     let attempt = certificate.failure.as_ref().map_or(1, |failure| failure.attempts + 1);
     tx.state.put(Certificate { term, unused_since: None, ..certificate });
@@ -118,6 +122,7 @@ fn begin(tx: &mut Tx<'_>, term: u64, domain: &str, change: &AcmeChange) -> Resul
         url: None,
         challenge_url: None,
         token: None,
+        not_before: None,
         attempt,
         started_at: tx.now,
         term,
@@ -145,7 +150,14 @@ fn advance(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<(), Fault>
         AcmeChange::Preflighted { domain } => {
             let old = current(tx, domain, None, term)?;
             expect(&old, old.state == OrderState::Preflight)?;
+            if old.counted {
+                account::count(tx, term, (old.directory.clone(), old.contact.clone()));
+            }
             put(tx, AcmeOrder { state: OrderState::Ordering, term, ..old });
+        }
+        AcmeChange::Wait { domain, order, until } => {
+            let old = current(tx, domain, order.as_deref(), term)?;
+            put(tx, AcmeOrder { not_before: Some(*until), term, ..old });
         }
         AcmeChange::NotReplacing { domain } => {
             let old = current(tx, domain, None, term)?;

@@ -70,11 +70,16 @@ pub(crate) fn wants_certificate(state: &State, domain: &str) -> bool {
     acme_domains(state).contains_key(domain)
 }
 
-/// Whether a token goes by its age. A record must be removed where it was published before; what
-/// cannot be removed there is forgotten after a day.
-pub(crate) fn is_token_over(token: &ChallengeToken, now: WallMs) -> bool {
+/// When a token goes by its age; `None` while its order lives. A record must be removed where it was
+/// published before; what cannot be removed there is forgotten after a day.
+pub fn token_over_at(token: &ChallengeToken) -> Option<WallMs> {
     let kept = if token.record.is_some() { RECORD_KEPT.0 } else { 0 };
-    token.expires_at.is_some_and(|end| end.0.saturating_add(kept) <= now.0)
+    token.expires_at.map(|end| WallMs(end.0.saturating_add(kept)))
+}
+
+/// Whether it is that time.
+pub(crate) fn is_token_over(token: &ChallengeToken, now: WallMs) -> bool {
+    token_over_at(token).is_some_and(|end| end <= now)
 }
 
 /// Whether a sweep would change something.

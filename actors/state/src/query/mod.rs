@@ -11,7 +11,9 @@ mod instances;
 mod route;
 mod status;
 
-pub use acme::{AcmeWish, CertificateRow, acme_domains, certificate, certificates, is_acme_due};
+pub use acme::{
+    AcmeWish, CertificateRow, acme_domains, certificate, certificates, is_acme_due, token_over_at,
+};
 pub(crate) use acme::{is_token_over, wants_certificate};
 pub(crate) use address::IDLE_KEPT;
 pub use budget::{AcmeBudget, acme_budget, order_allowed_at};

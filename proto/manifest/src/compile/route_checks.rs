@@ -8,7 +8,7 @@ use super::routes::Route;
 use super::service_index::Services;
 use crate::{Problem, Reason};
 use jaco_model::ErrorCode;
-use jaco_model::spec::{NetworkMode, RouteSpec, RouteTarget, TlsMode, UpstreamProtocol};
+use jaco_model::spec::{NetworkMode, RouteSpec, RouteTarget, UpstreamProtocol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Routes of one source; sources come with the strongest first.
@@ -40,9 +40,6 @@ pub(super) fn check(
         let mut spec = route.spec(acme);
         if let Some(target) = spec.target.as_mut().filter(|_| route.protocol.is_none()) {
             target.protocol = spoken(services, target);
-        }
-        if spec.tls == TlsMode::Auto && spec.domain.starts_with("*.") {
-            cx.later(&route.domain.place, "a certificate for a wildcard by ACME");
         }
         if let Some(secret) = route.certificate() {
             secrets.certificate(cx, objects, secret);

@@ -57,6 +57,7 @@ pub(super) struct Route {
     /// `None` takes what the service says of the port.
     pub(super) protocol: Option<UpstreamProtocol>,
     pub(super) verify: bool,
+    pub(super) challenge: Challenge,
     pub(super) shared_with: BTreeSet<DeploymentName>,
     pub(super) options: RouteOptions,
     /// The secret with names and passwords.
@@ -97,8 +98,11 @@ impl Route {
             domain: self.domain.value.clone(),
             path: self.path.value.clone(),
             target,
+            challenge: match tls {
+                TlsMode::Auto => self.challenge.clone(),
+                TlsMode::Off | TlsMode::Own(_) => Challenge::Http,
+            },
             tls,
-            challenge: Challenge::Http,
             shared_with: self.shared_with.clone(),
             options,
         }
@@ -141,7 +145,7 @@ fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Ro
         Some(item) => route_path(cx, item)?,
         None => String::new(),
     };
-    check_challenge(cx, &fields, &domain);
+    let challenge = challenge(cx, &fields, &domain);
     let shared_with = shared_with(cx, &fields);
     let route = Route {
         path: Spot::new(path_text, path.as_ref().map_or(&item.place, |item| &item.place)),
@@ -151,6 +155,7 @@ fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Ro
         port,
         protocol: decoded.protocol,
         verify: decoded.verify,
+        challenge,
         shared_with,
         options: decoded.options,
         password_file: decoded.password_file,
@@ -256,16 +261,27 @@ fn route_path(cx: &mut Cx, item: &Item<'_>) -> Option<String> {
     Some(text.trim_end_matches('/').to_owned())
 }
 
-fn check_challenge(cx: &mut Cx, fields: &Fields<'_>, domain: &str) {
-    let Some(item) = fields.get("challenge") else { return };
-    let Some(text) = item.word(cx) else { return };
-    let provider = text.strip_prefix("dns:").filter(|name| !name.is_empty());
-    if !matches!(text.as_str(), "http" | "dns") && provider.is_none() {
-        cx.unknown_word(&item.place, &text, &["http", "dns", "dns:<provider>"]);
-    } else if text == "http" && domain.starts_with("*.") {
-        cx.fail(&item.place, Reason::Conflict, "a wildcard certificate needs challenge dns");
-    } else if text != "http" {
-        cx.later(&item.place, "challenge dns");
+/// How the authority checks the domain: a wildcard by DNS, others by HTTP where nothing is said. A
+/// provider without a name is the only one that there is.
+fn challenge(cx: &mut Cx, fields: &Fields<'_>, domain: &str) -> Challenge {
+    let is_wildcard = domain.starts_with("*.");
+    let unsaid = if is_wildcard { Challenge::Dns(String::new()) } else { Challenge::Http };
+    let Some(item) = fields.get("challenge") else { return unsaid };
+    let Some(text) = item.word(cx) else { return unsaid };
+    match text.as_str() {
+        "http" if is_wildcard => {
+            cx.fail(&item.place, Reason::Conflict, "a wildcard certificate needs challenge dns");
+            unsaid
+        }
+        "http" => Challenge::Http,
+        "dns" => Challenge::Dns(String::new()),
+        other => match other.strip_prefix("dns:").filter(|name| !name.is_empty()) {
+            Some(name) => Challenge::Dns(name.to_owned()),
+            None => {
+                cx.unknown_word(&item.place, &text, &["http", "dns", "dns:<provider>"]);
+                unsaid
+            }
+        },
     }
 }
 

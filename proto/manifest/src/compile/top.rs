@@ -21,7 +21,7 @@ pub(super) const COMPOSE: Schema = compose(&[
     h("volumes"),
     h("x-jaco"),
 ]);
-const ACME_LATER: &str = "certificates are not in this version yet";
+const ACME_LATER: &str = "DNS providers of a deployment are not in this version yet";
 
 macro_rules! cluster_keys {
     ($($own:expr),*) => {
@@ -153,7 +153,7 @@ fn decode_providers(cx: &mut Cx, fields: &Fields<'_>, cluster: &mut Cluster) {
         cluster.providers.push(name.to_owned());
         cluster.secrets.extend(provider(cx, &value));
     }
-    cx.later(&item.place, "DNS-01");
+    cx.later(&item.place, "a DNS provider of a deployment");
 }
 
 /// The secret it refers to.

@@ -41,7 +41,7 @@ pub enum AcmeChange {
         /// When the next try is.
         retry_at: WallMs,
     },
-    /// The authority's clock and ours differ too much, or do no more.
+    /// The authority's clock and ours differ too much, or do no more. Refused when that is known.
     Clock {
         /// Directory of the authority.
         directory: String,
@@ -65,7 +65,7 @@ pub enum AcmeChange {
         directory: String,
         /// Mail address or empty.
         contact: String,
-        /// Until when; an earlier hold that lasts longer stays.
+        /// Until when. Refused when it is on hold for longer already.
         until: WallMs,
     },
     /// An order is about to be asked for. Refused while the domain has one.
@@ -100,6 +100,15 @@ pub enum AcmeChange {
     NotReplacing {
         /// For which name.
         domain: String,
+    },
+    /// The authority wants to hear nothing of the order for a while.
+    Wait {
+        /// For which name.
+        domain: String,
+        /// URL of the order, if it has one.
+        order: Option<String>,
+        /// Until when.
+        until: WallMs,
     },
     /// The order exists.
     Ordered {

@@ -153,6 +153,9 @@ pub struct AcmeOrder {
     /// The challenge's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// No request about it is sent before: the authority asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<WallMs>,
     /// Which try this is, from 1.
     pub attempt: u32,
     /// When it began, in cluster time. It is given up an hour later.

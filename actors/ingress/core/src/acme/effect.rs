@@ -3,7 +3,7 @@
 use jaco_kit_core::OpId;
 use jaco_model::WallMs;
 use jaco_model::command::AcmeStep;
-use jaco_model::spec::SecretText;
+use jaco_model::spec::{Challenge, SecretText};
 use std::time::Duration;
 
 /// Orders to the shell.
@@ -16,10 +16,12 @@ pub enum Effect {
         /// To be wrapped into `Command::Acme`.
         step: AcmeStep,
     },
-    /// Ask the authority; comes back as `Answered`, once.
-    Ca {
+    /// Ask an authority or a name server; comes back as `Answered`, once.
+    Ask {
         /// Which order.
         op: OpId,
+        /// Cluster time: an authority whose clock says something else is asked no further.
+        at: WallMs,
         /// What to ask.
         call: Call,
     },
@@ -34,7 +36,18 @@ pub struct AccountRef {
     pub credentials: SecretText,
 }
 
-/// One conversation with an authority. Each may be repeated without harm, but for `NewOrder`.
+/// The TXT record of a DNS-01 challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// By which provider.
+    pub provider: String,
+    /// Full name, without a trailing dot.
+    pub name: String,
+    /// Its text.
+    pub value: String,
+}
+
+/// One conversation. Each may be repeated without harm, but for `NewOrder`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Make an account: `Answer::Account`.
@@ -44,26 +57,59 @@ pub enum Call {
         /// Mail address or empty.
         contact: String,
     },
+    /// Whether the authority's clock agrees with ours: `Answer::Told`, or `CallFailure::Clock`.
+    Clock {
+        /// Directory of the authority.
+        directory: String,
+    },
+    /// Whether the domain can be validated at all: `Answer::Proven` or `Answer::Invalid`.
+    Preflight {
+        /// Directory of the authority.
+        directory: String,
+        /// URL of the account there: a CAA record may name it.
+        account: String,
+        /// Which name.
+        domain: String,
+        /// How it will be checked.
+        challenge: Challenge,
+    },
     /// Make an order: `Answer::Order`.
     NewOrder {
         /// In whose name.
         account: AccountRef,
+        /// URL of the account.
+        account_url: String,
         /// For which name.
         domain: String,
+        /// Id of the certificate that it replaces.
+        replaces: Option<String>,
+        /// An order may have been made already whose URL was lost: take that one up, where the
+        /// authority tells of it.
+        look: bool,
     },
-    /// Look up the HTTP-01 challenge: `Answer::Challenge` or `Answer::Proven`.
+    /// Look up the challenge: `Answer::Challenge` or `Answer::Proven`.
     Challenge {
         /// In whose name.
         account: AccountRef,
         /// URL of the order.
         order: String,
+        /// By DNS-01 rather than HTTP-01.
+        dns: bool,
     },
+    /// Publish a record that may be there already: `Answer::Told`.
+    Publish(Record),
+    /// Whether every authoritative server has the record: `Answer::Proven` or `Answer::Waiting`.
+    Propagated(Record),
+    /// Remove a record that may be gone already: `Answer::Told`.
+    Unpublish(Record),
     /// Tell that the challenge is answered from now on: `Answer::Told`.
     Tell {
         /// In whose name.
         account: AccountRef,
         /// URL of the order.
         order: String,
+        /// By DNS-01 rather than HTTP-01.
+        dns: bool,
     },
     /// How far it is: `Answer::Waiting`, `Answer::Proven` or `Answer::Invalid`.
     Poll {
@@ -86,9 +132,16 @@ pub enum Call {
         /// PKCS#8, PEM.
         key: SecretText,
     },
+    /// When a certificate should be renewed (RFC 9773): `Answer::Advice`.
+    RenewalInfo {
+        /// Directory of the authority.
+        directory: String,
+        /// PEM, leaf first.
+        chain: String,
+    },
 }
 
-/// What an authority answered.
+/// What was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The account.
@@ -111,18 +164,24 @@ pub enum Answer {
         token: String,
         /// What to answer.
         key_authorisation: String,
+        /// What to publish instead, for DNS-01.
+        record: Option<String>,
     },
-    /// The domain is proven.
+    /// It is so.
     Proven,
-    /// The authority knows that it may look.
+    /// It was heard and done.
     Told,
     /// Not yet.
     Waiting {
         /// The authority's wish.
         retry_after: Option<Duration>,
+        /// What is missing, for people; may be empty.
+        detail: String,
     },
-    /// The order is dead.
+    /// It is not so, and will not be by waiting: the order is dead.
     Invalid {
+        /// Last part of the problem's URN; empty without one.
+        kind: String,
         /// Why, in the authority's words.
         detail: String,
     },
@@ -136,6 +195,17 @@ pub enum Answer {
         not_before: WallMs,
         /// Valid until.
         not_after: WallMs,
+    },
+    /// When to renew, as the authority says it.
+    Advice {
+        /// Id of the certificate (RFC 9773 §4.1); `None` where the authority gives no advice.
+        id: Option<String>,
+        /// Begin and end of the window, as sent; `None` when they are not even times.
+        window: Option<(WallMs, WallMs)>,
+        /// A page that says why.
+        explanation: Option<String>,
+        /// When to ask again.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -159,5 +229,15 @@ pub enum CallFailure {
         detail: String,
         /// The authority's wish, with a status of 500 and above.
         retry_after: Option<Duration>,
+    },
+    /// The authority's clock and cluster time differ by more than ten minutes; nothing was asked.
+    Clock {
+        /// What the authority's clock says.
+        authority: WallMs,
+    },
+    /// A provider of DNS, or a command, did not do it.
+    Provider {
+        /// For people.
+        detail: String,
     },
 }

@@ -6,6 +6,7 @@ use jaco_model::{Fault, NodeId};
 use jaco_state::State;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Facts and outcomes from outside.
 #[derive(Clone, Debug)]
@@ -23,11 +24,11 @@ pub enum Input {
         /// Whether the state took it.
         result: Result<(), Fault>,
     },
-    /// Outcome of `Effect::Ca`.
+    /// Outcome of `Effect::Ask`.
     Answered {
         /// Which order.
         op: OpId,
-        /// What the authority said.
+        /// What was said.
         result: Result<Answer, CallFailure>,
     },
 }
@@ -54,8 +55,12 @@ pub struct Settings {
     pub contact: String,
     /// Order for real at once.
     pub skip_staging: bool,
+    /// Providers of DNS-01 by name, with the longest wait until a record of theirs is seen.
+    pub providers: BTreeMap<String, Duration>,
     /// Spreads renewals.
     pub seed: u64,
+    /// Which core of this process it is: answers to an earlier one are none to this.
+    pub epoch: u32,
 }
 
 impl Settings {

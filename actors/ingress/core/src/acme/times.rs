@@ -12,10 +12,33 @@ const SHORT_LIFE: u64 = 10 * DAY;
 /// Longest wait that an authority is believed.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
+/// The longest sleep: clocks may be set.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// A wait that the authority asks for is written down when it is longer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Tries of a provider of DNS, in one order.
+pub(super) const PROVIDER_TRIES: u32 = 5;
+
 /// Wait before request number `misses` + 1 of the same step.
-pub(super) fn transient(misses: u32, asked: Option<Duration>) -> Duration {
+pub(super) fn transient(misses: u32) -> Duration {
     let own = Duration::from_secs(5).saturating_mul(2_u32.saturating_pow(misses.min(16)));
-    longer(own.min(Duration::from_secs(300)), asked)
+    own.min(Duration::from_secs(300))
+}
+
+/// Wait after nonces were refused several times on end: not a failure, only unlucky.
+pub(super) fn nonce(misses: u32) -> Duration {
+    Duration::from_secs(1 << misses.min(4))
+}
+
+/// Wait before it is asked again how far something is. Authorities need a second or a few; then it
+/// is not worth asking often.
+pub(super) fn poll(misses: u32) -> Duration {
+    Duration::from_millis(500 << misses.min(6))
+}
+
+/// Wait after failure number `attempt` of something that was refused.
+pub(super) fn ladder(attempt: u32) -> Duration {
+    Duration::from_millis(((15 * MINUTE) << attempt.saturating_sub(1).min(2)).min(HOUR))
 }
 
 /// The authority's wish when it is longer than ours.
@@ -32,14 +55,27 @@ pub(super) fn retry_at(
 ) -> WallMs {
     let age = before.map_or(0, |failure| now.0.saturating_sub(failure.since.0));
     let own = match age {
-        age if age >= 30 * DAY => DAY,
-        age if age >= DAY => 6 * HOUR,
-        _ => ((15 * MINUTE) << attempt.saturating_sub(1).min(2)).min(HOUR),
+        age if age >= 30 * DAY => Duration::from_millis(DAY),
+        age if age >= DAY => Duration::from_millis(6 * HOUR),
+        _ => ladder(attempt),
     };
-    after(now, longer(Duration::from_millis(own), asked))
+    after(now, longer(own, asked))
 }
 
-/// When a certificate is renewed.
+/// When a certificate is renewed whatever the authority advises: a twentieth of its life is left.
+pub(super) fn last_renewal(issued: &IssuedCertificate) -> WallMs {
+    let life = issued.not_after.0.saturating_sub(issued.not_before.0);
+    WallMs(issued.not_after.0.saturating_sub(life / 20))
+}
+
+/// Before that no advice is followed: an authority whose windows are always over would be asked for
+/// one certificate after the other.
+pub(super) fn first_renewal(issued: &IssuedCertificate) -> WallMs {
+    let life = issued.not_after.0.saturating_sub(issued.not_before.0);
+    WallMs(issued.issued_at.0.saturating_add((life / 3).min(6 * HOUR)))
+}
+
+/// When a certificate is renewed without the authority's advice.
 pub(super) fn renew_at(issued: &IssuedCertificate, draw: u64) -> WallMs {
     let life = issued.not_after.0.saturating_sub(issued.not_before.0);
     let left = if life <= SHORT_LIFE { life / 2 } else { life / 3 };

@@ -2,31 +2,40 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod dns;
+mod limits;
+mod renewal;
 mod world;
 
 use jaco_ingress_core::acme::{Answer, Call, CallFailure, PeerProgress, Settings};
 use jaco_model::NodeId;
 use jaco_model::entity::CaKind;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use world::{DAY, HOUR, World};
 
 const DIRECTORY: &str = "https://ca.example/dir";
 
 fn n_orders(world: &World) -> usize {
-    world.calls.iter().filter(|(_, call)| matches!(call, Call::NewOrder { .. })).count()
+    world.orders.len()
+}
+
+/// Numbers of steps or calls at which something happens.
+fn moments() -> impl Strategy<Value = BTreeSet<usize>> {
+    prop::collection::btree_set(0_usize..16, 0..12)
 }
 
 proptest! {
-    /// Leaders end after any steps, outcomes of proposals are lost.
+    /// Leaders end after any steps and while any call is under way, outcomes of proposals are lost.
     #[test]
     fn any_leaders_make_one_order_and_one_certificate(
-        deaths in prop::collection::btree_set(0_usize..12, 0..12),
-        lost in prop::collection::btree_set(0_usize..12, 0..12),
+        deaths in moments(),
+        lost in moments(),
+        unheard in moments(),
     ) {
         let mut world = World::new(DIRECTORY, &["n1"]);
-        (world.deaths, world.lost) = (deaths, lost);
+        (world.deaths, world.lost, world.unheard) = (deaths, lost, unheard);
         world.run_for(HOUR);
         prop_assert_eq!(n_orders(&world), 1);
         prop_assert_eq!(world.audited("certificate_issued"), 1);
@@ -96,7 +105,10 @@ fn a_limit_of_the_authority_holds_the_account() {
 fn failed_validations_are_tried_at_growing_intervals() {
     let mut world = World::new(DIRECTORY, &["n1"]);
     world.answer = |call, _| match call {
-        Call::Poll { .. } => Some(Ok(Answer::Invalid { detail: "nobody answers".to_owned() })),
+        Call::Poll { .. } => {
+            let detail = "nobody answers".to_owned();
+            Some(Ok(Answer::Invalid { kind: "unauthorized".to_owned(), detail }))
+        }
         _ => None,
     };
     world.run_for(3 * DAY);

@@ -5,7 +5,9 @@ use jaco_ingress_core::acme::{
 };
 use jaco_kit_core::{Core, Mono, Now, Wall};
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
-use jaco_model::entity::{Documents, IssuedCertificate, Node, NodeFacts, NodeStatus, Origin};
+use jaco_model::entity::{
+    Certificate, Documents, IssuedCertificate, Node, NodeFacts, NodeStatus, Origin,
+};
 use jaco_model::spec::{Challenge, DeploymentSpec, RouteOptions, RouteSpec, SecretText, TlsMode};
 use jaco_model::{
     ClusterId, DeploymentName, ErrorCode, Fault, Identity, NodeId, NodeName, RequestId, WallMs,
@@ -13,43 +15,68 @@ use jaco_model::{
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) const DOMAIN: &str = "a.example";
+pub(crate) const WILDCARD: &str = "*.a.example";
+pub(crate) const PROVIDER: &str = "zone";
 pub(crate) const HOUR: u64 = 3_600_000;
 pub(crate) const DAY: u64 = 24 * HOUR;
-const START: u64 = 1_767_225_600_000;
+pub(crate) const START: u64 = 1_767_225_600_000;
 /// What a request takes, in milliseconds.
 const ROUND_TRIP: u64 = 100;
 
-type Outcome = Result<Answer, CallFailure>;
+pub(crate) type Outcome = Result<Answer, CallFailure>;
 
 pub(crate) struct World {
-    state: State,
-    settings: Settings,
+    pub(crate) state: State,
+    pub(crate) settings: Settings,
     core: AcmeCore,
     term: u64,
     progress: BTreeMap<NodeId, PeerProgress>,
-    now: u64,
+    pub(crate) now: u64,
     /// Requests with the time of each.
     pub(crate) calls: Vec<(u64, Call)>,
     /// Numbers of steps after which the leader ends.
     pub(crate) deaths: BTreeSet<usize>,
     /// Numbers of steps whose outcome is lost.
     pub(crate) lost: BTreeSet<usize>,
+    /// Numbers of calls whose answer the leader does not live to hear.
+    pub(crate) unheard: BTreeSet<usize>,
     n_steps: usize,
     /// Other answers than the usual ones, by the number of orders before.
     pub(crate) answer: fn(&Call, usize) -> Option<Outcome>,
+    /// What the authority has of orders: domain and whether it was finalized.
+    pub(crate) orders: Vec<(String, bool)>,
+    /// What stands in the zone.
+    pub(crate) records: BTreeSet<(String, String)>,
+    /// The window of every certificate, in time since it was issued.
+    pub(crate) window: Option<(i64, i64)>,
+    /// How long certificates live.
+    pub(crate) life: u64,
 }
 
 impl World {
     pub(crate) fn new(directory: &str, nodes: &[&str]) -> World {
+        World::with(directory, nodes, &[(DOMAIN, Challenge::Http)])
+    }
+
+    /// One domain that is proven by a record.
+    pub(crate) fn by_dns() -> World {
+        let challenge = Challenge::Dns(PROVIDER.to_owned());
+        World::with("https://ca.example/dir", &["n1"], &[(WILDCARD, challenge)])
+    }
+
+    pub(crate) fn with(directory: &str, nodes: &[&str], routes: &[(&str, Challenge)]) -> World {
         let settings = Settings {
             me: NodeId::from("n1"),
             enabled: true,
             directory: directory.to_owned(),
             contact: "ops@example".to_owned(),
             skip_staging: false,
+            providers: BTreeMap::from([(PROVIDER.to_owned(), Duration::from_secs(120))]),
             seed: 7,
+            epoch: 0,
         };
         let mut world = World {
             state: State::default(),
@@ -61,11 +88,16 @@ impl World {
             calls: Vec::new(),
             deaths: BTreeSet::new(),
             lost: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             n_steps: 0,
             answer: |_, _| None,
+            orders: Vec::new(),
+            records: BTreeSet::new(),
+            window: None,
+            life: 90 * DAY,
         };
         world.command(init()).unwrap();
-        world.command(deployment()).unwrap();
+        world.command(deployment(routes)).unwrap();
         for id in &nodes[1..] {
             world.state.nodes.insert(NodeId::from(*id), Arc::new(node(id)));
         }
@@ -97,9 +129,14 @@ impl World {
                     let state = Arc::new(self.state.clone());
                     effects.extend(self.step(Input::StateChanged(state)));
                 }
-                Some(Effect::Ca { op, call }) => {
+                Some(Effect::Ask { op, call, .. }) => {
+                    let n = self.calls.len();
                     let result = self.authority(&call);
                     self.now += ROUND_TRIP;
+                    if self.unheard.contains(&n) {
+                        effects = self.reborn().into();
+                        continue;
+                    }
                     effects.extend(self.step(Input::Answered { op, result }));
                 }
                 None => {
@@ -114,32 +151,87 @@ impl World {
     }
 
     fn authority(&mut self, call: &Call) -> Outcome {
-        let n_orders = self.order_times().len();
+        let n_orders = self.orders.len();
         self.calls.push((self.now, call.clone()));
+        self.check(call);
         if let Some(answer) = (self.answer)(call, n_orders) {
+            if matches!(call, Call::NewOrder { .. }) {
+                self.orders.push((String::new(), true));
+            }
             return answer;
         }
-        let order = |n: usize| format!("order-{n}");
         Ok(match call {
             Call::NewAccount { directory, .. } => Answer::Account {
                 url: "account".to_owned(),
                 credentials: SecretText::new(directory.clone()),
             },
-            Call::NewOrder { .. } => Answer::Order { url: order(n_orders) },
-            Call::Challenge { order, .. } => Answer::Challenge {
+            Call::NewOrder { domain, look, .. } => {
+                let is_open = |(of, is_done): &(String, bool)| of == domain && !is_done;
+                let known = self.orders.iter().position(is_open).filter(|_| *look);
+                let n = known.unwrap_or(n_orders);
+                if known.is_none() {
+                    self.orders.push((domain.clone(), false));
+                }
+                Answer::Order { url: format!("order-{n}") }
+            }
+            Call::Challenge { order, dns, .. } => Answer::Challenge {
                 url: "challenge".to_owned(),
                 token: format!("token-of-{order}"),
                 key_authorisation: "token.thumb".to_owned(),
+                record: dns.then(|| format!("digest-of-{order}")),
             },
-            Call::Tell { .. } => Answer::Told,
-            Call::Poll { .. } => Answer::Proven,
-            Call::NewKey => Answer::Key(SecretText::new(self.now.to_string())),
-            Call::Finalize { .. } => {
-                let not_before = WallMs(START + self.now);
-                let not_after = WallMs(not_before.0 + 90 * DAY);
-                Answer::Certificate { chain: "chain".to_owned(), not_before, not_after }
+            Call::Publish(record) => {
+                self.records.insert((record.name.clone(), record.value.clone()));
+                Answer::Told
             }
+            Call::Unpublish(record) => {
+                self.records.remove(&(record.name.clone(), record.value.clone()));
+                Answer::Told
+            }
+            Call::Propagated(record) => {
+                let key = (record.name.clone(), record.value.clone());
+                match self.records.contains(&key) {
+                    true => Answer::Proven,
+                    false => Answer::Waiting { retry_after: None, detail: "nothing".to_owned() },
+                }
+            }
+            Call::Tell { .. } | Call::Clock { .. } => Answer::Told,
+            Call::Poll { .. } | Call::Preflight { .. } => Answer::Proven,
+            Call::NewKey => Answer::Key(SecretText::new(self.now.to_string())),
+            Call::Finalize { order, .. } => {
+                let n: usize = order.trim_start_matches("order-").parse().unwrap();
+                self.orders[n].1 = true;
+                let not_before = WallMs(START + self.now);
+                let not_after = WallMs(not_before.0 + self.life);
+                Answer::Certificate { chain: START.to_string(), not_before, not_after }
+            }
+            Call::RenewalInfo { .. } => self.renewal_info(),
         })
+    }
+
+    fn renewal_info(&self) -> Answer {
+        let issued = self.state.certificates.values().filter_map(|known| known.issued.as_ref());
+        let from = issued.map(|issued| issued.not_before.0).max().unwrap();
+        let at = |offset: i64| WallMs(from.saturating_add_signed(offset));
+        Answer::Advice {
+            id: self.window.map(|_| format!("id-{from}")),
+            window: self.window.map(|(start, end)| (at(start), at(end))),
+            explanation: None,
+            retry_after: None,
+        }
+    }
+
+    /// What no request may break.
+    fn check(&self, call: &Call) {
+        let Call::NewOrder { account, .. } = call else { return };
+        let now = START + self.now;
+        for known in self.state.acme_accounts.values() {
+            let is_held = known.held_until.is_some_and(|until| until.0 > now);
+            assert!(known.directory != account.directory || !is_held, "an account on hold");
+        }
+        for known in self.state.acme_standings.values() {
+            assert!(known.directory != account.directory || known.clock.is_none(), "a wrong clock");
+        }
     }
 
     fn clock(&self) -> Now {
@@ -171,12 +263,21 @@ impl World {
             command,
         };
         let applied = jaco_state::apply(&mut self.state, index, &envelope);
-        assert!(self.state.acme_orders.len() <= 1);
+        assert!(self.state.acme_orders.len() <= 10);
+        // Nodes that were put there without a command are not in the hash.
+        if self.state.nodes.len() <= 1 {
+            self.state.check().unwrap();
+        }
         applied.result.map(|_| ())
     }
 
     pub(crate) fn issued(&self) -> Option<&IssuedCertificate> {
-        self.state.certificates.get(DOMAIN)?.issued.as_ref()
+        self.known()?.issued.as_ref()
+    }
+
+    /// What is known of the first domain.
+    pub(crate) fn known(&self) -> Option<&Certificate> {
+        self.state.certificates.values().next().map(AsRef::as_ref)
     }
 
     pub(crate) fn audited(&self, kind: &str) -> usize {
@@ -227,13 +328,13 @@ fn init() -> Command {
     }))
 }
 
-fn deployment() -> Command {
-    let route = RouteSpec {
-        domain: DOMAIN.to_owned(),
+fn deployment(routes: &[(&str, Challenge)]) -> Command {
+    let route = |(domain, challenge): &(&str, Challenge)| RouteSpec {
+        domain: (*domain).to_owned(),
         path: String::new(),
         target: None,
         tls: TlsMode::Auto,
-        challenge: Challenge::Http,
+        challenge: challenge.clone(),
         shared_with: BTreeSet::new(),
         options: RouteOptions::default(),
     };
@@ -244,7 +345,7 @@ fn deployment() -> Command {
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             history: None,
-            routes: vec![route],
+            routes: routes.iter().map(route).collect(),
             acme_email: None,
             secrets: BTreeMap::new(),
         },

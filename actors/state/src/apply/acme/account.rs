@@ -48,6 +48,9 @@ pub(super) fn step(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<()
         }
         AcmeChange::Clock { directory, contact, suspicion } => {
             let standing = standing(tx, &(directory.clone(), contact.clone()), term)?;
+            if standing.clock == *suspicion {
+                return Err(stale(format!("nothing is new about the clock of {directory}")));
+            }
             if standing.clock.is_some() != suspicion.is_some() {
                 let facts = [("directory", directory.clone())];
                 let is_over = suspicion.is_none();
@@ -65,8 +68,10 @@ pub(super) fn step(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<()
         }
         AcmeChange::Hold { directory, contact, until } => {
             let account = account(tx, &(directory.clone(), contact.clone()), term)?;
-            let held_until = Some(account.held_until.map_or(*until, |held| held.max(*until)));
-            tx.state.put(AcmeAccount { held_until, term, ..account });
+            if account.held_until.is_some_and(|held| held >= *until) {
+                return Err(stale(format!("the account at {directory} is on hold for longer")));
+            }
+            tx.state.put(AcmeAccount { held_until: Some(*until), term, ..account });
         }
         _ => {}
     }
