@@ -103,6 +103,7 @@ pub(super) fn calm_command(
     let mut command = h2load(stage, speech);
     let each = CALM / CALM_CLIENTS;
     command.args(["-c", &CALM_CLIENTS.to_string(), "--rps", &each.to_string()]);
+    command.args(["--warm-up-time", &WARM_UP.as_secs().to_string()]);
     command.args(["-D", &length.as_secs().to_string()]);
     command.arg("--log-file").arg(log).arg(speech.url(proxy));
     command
@@ -110,18 +111,20 @@ pub(super) fn calm_command(
 
 fn h2load(stage: &Stage, speech: Speech) -> Command {
     let mut command = stage.programs.h2load.command();
-    command.args(["-t1", "--warm-up-time", &WARM_UP.as_secs().to_string()]);
+    command.arg("-t1");
     if speech != Speech::Http2 {
         command.arg("--h1");
     }
     command
 }
 
-/// So many connections that ask once and then stay, until this is stopped.
+/// So many connections that ask once and then stay, until this is stopped. They come at a pace that
+/// all proxies can follow, or memory of the rush would be counted too.
 pub(super) fn idle_command(stage: &Stage, proxy: Proxy, speech: Speech, clients: usize) -> Command {
     let mut command = stage.programs.h2load.command();
     command.args(["-t1", "--h1", "-c", &clients.to_string(), "-n", &(2 * clients).to_string()]);
-    command.args(["--rps", "0.01", &speech.url(proxy)]);
+    command.args(["-r", "10", "--rate-period", "10ms", "--rps", "0.01"]);
+    command.arg(speech.url(proxy));
     command
 }
 
