@@ -56,18 +56,47 @@ impl Peer {
     }
 }
 
+/// A connection that may ask. What is large is in boxes, so that one on which nothing happens
+/// holds no room for what it did at its beginning.
+enum Ready {
+    Http1(TcpStream, Peer),
+    Https(Box<TlsStream<TcpStream>>, Peer),
+}
+
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     worker: Rc<Worker>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     from: SocketAddr,
     kind: ListenKind,
     place: Place,
 ) {
+    match Box::pin(welcome(&worker, stream, from, kind, place)).await {
+        None => {}
+        Some(Ready::Http1(stream, peer)) => Box::pin(serve_http1(worker, stream, peer)).await,
+        Some(Ready::Https(stream, peer)) => {
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                Box::pin(serve_http2(worker, stream, peer)).await;
+            } else {
+                Box::pin(serve_http1(worker, stream, peer)).await;
+            }
+        }
+    }
+}
+
+/// From the first byte to the first request. `None` when there is none to be had.
+async fn welcome(
+    worker: &Worker,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    kind: ListenKind,
+    place: Place,
+) -> Option<Ready> {
     let (counters, config) = (&worker.shared.counters, &worker.shared.config);
     count(&counters.connections);
-    let Ok(ProxyEnds { client, local }) = ends(&worker, &mut stream, from).await else {
-        return count(&counters.unproxied);
+    let Ok(ProxyEnds { client, local }) = ends(worker, &mut stream, from).await else {
+        count(&counters.unproxied);
+        return None;
     };
     let address = client.ip().to_canonical();
     let mut seat = None;
@@ -75,31 +104,29 @@ pub(super) async fn serve(
         seat = worker.shared.crowd.seat(address);
         if seat.is_none() {
             count(&counters.crowded);
-            return reset(&stream);
+            reset(&stream);
+            return None;
         }
     }
-    let turn = in_time(&worker, config.header_timeout, turn(seat.as_ref()));
+    let turn = in_time(worker, config.header_timeout, turn(seat.as_ref()));
     let Some(young) = turn.await else {
         count(&counters.crowded);
-        return reset(&stream);
+        reset(&stream);
+        return None;
     };
     if kind == ListenKind::Http {
         let pulse = Arc::new(Pulse::new(place, seat, young));
-        return serve_http1(worker, stream, Peer::new(client, local, None, pulse)).await;
+        return Some(Ready::Http1(stream, Peer::new(client, local, None, pulse)));
     }
-    let handshake = in_time(&worker, HANDSHAKE, handshake(&worker, stream));
+    let handshake = in_time(worker, HANDSHAKE, handshake(worker, stream));
     let Some(Ok(stream)) = handshake.await else {
-        return count(&counters.handshakes_failed);
+        count(&counters.handshakes_failed);
+        return None;
     };
     drop(young);
-    let session = stream.get_ref().1;
-    let name = session.server_name().map(str::to_ascii_lowercase);
+    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let peer = Peer::new(client, local, name, Arc::new(Pulse::new(place, seat, None)));
-    if session.alpn_protocol() == Some(b"h2") {
-        serve_http2(worker, stream, peer).await;
-    } else {
-        serve_http1(worker, stream, peer).await;
-    }
+    Some(Ready::Https(Box::new(stream), peer))
 }
 
 /// What comes within so long, and not much after the end has begun.
@@ -187,21 +214,10 @@ async fn serve_http1<S>(worker: Rc<Worker>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let config = &worker.shared.config;
-    let (header, idle) = (config.header_timeout, config.idle_timeout);
-    let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), header, idle));
-    let (phase, pulse) = (worker.phase.clone(), peer.pulse.clone());
-    let (worker, peer) = (worker.clone(), Rc::new(peer));
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // The client's own bounds are tighter. This one is for what they do not see.
-        .header_read_timeout(idle + header)
-        .max_headers(HEADERS)
-        .max_header_size(HEADER_BYTES)
-        .max_buf_size(4 * HEADER_BYTES);
-    let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
+    let handshake = in_time(worker, HANDSHAKE, handshake(worker, stream));
+    let Some(Ok(stream)) = handshake.await else {
+        count(&counters.handshakes_failed);
+        return None;
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = Phase::stopping(phase) => {

@@ -56,7 +56,10 @@ pub(super) fn strip_hop(headers: &mut HeaderMap) {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+            .map(str::trim)
+            // That one goes anyway.
+            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|name| name.parse().ok())
             .collect();
         for name in named {
             if name != HOST && name != CONTENT_LENGTH {
@@ -91,6 +94,8 @@ pub(super) fn forwarded(
         headers.remove(name);
     }
     headers.remove(PROXY);
+    // For those below, and what a route may set.
+    headers.reserve(8);
     headers.remove(X_FORWARDED_PREFIX);
     let mut told = told.borrow_mut();
     let told = match told.take().filter(|told| told.is_of(origin)) {

@@ -342,6 +342,25 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_wrong_is_found_in_one_piece_as_in_many() {
+        let good = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    3\r\nabc\r\n0\r\nA: b\r\n\r\n";
+        assert_eq!(follow(good), Ok(()));
+        let mut refused = 0;
+        for at in 0..good.len() {
+            for wrong in ["\r", "\n", "\0", " ", ":", "\r\n"] {
+                // It compares the two.
+                refused +=
+                    usize::from(follow(&format!("{}{wrong}{}", &good[..at], &good[at..])).is_err());
+                refused += usize::from(
+                    follow(&format!("{}{wrong}{}", &good[..at], &good[at + 1..])).is_err(),
+                );
+            }
+        }
+        assert!(refused > 600, "{refused}");
+    }
+
+    #[test]
     fn a_fault_leaves_the_requests_before_it() {
         let first = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
         let text = format!("{first}GET / HTTP/1.1\r\nHost : a\r\n\r\n");
