@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod authority;
 mod dns;
+mod faults;
 mod hooks;
 mod knot;
 mod orders;

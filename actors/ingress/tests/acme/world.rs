@@ -1,10 +1,11 @@
 //! One node: a state, the core, the driver, and the answers to challenges.
 
+use crate::authority::Authority;
 use crate::pebble::Pebble;
 use jaco_ingress::acme::{AcmeDriver, Config, Resolvers};
-use jaco_ingress_core::acme::{AcmeCore, Answer, CallFailure, Effect, Input, Settings};
+use jaco_ingress_core::acme::{AcmeCore, Answer, Call, CallFailure, Effect, Input, Settings};
 use jaco_kit::Clock;
-use jaco_kit_core::{Core, OpId};
+use jaco_kit_core::{Core, Mono, Now, OpId, Wall};
 use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
 use jaco_model::entity::{Documents, Node, NodeFacts, NodeStatus, Origin};
 use jaco_model::spec::{
@@ -15,6 +16,7 @@ use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +44,12 @@ pub(crate) struct World {
     is_deaf: bool,
     most_live: usize,
     mute: Arc<Mutex<bool>>,
+    /// Milliseconds that waits have been cut by, where they are.
+    ahead: Option<Arc<AtomicU64>>,
+    /// Calls whose outcome is not there yet.
+    n_under_way: usize,
+    /// What the outside was asked, and when.
+    calls: Vec<(WallMs, &'static str)>,
 }
 
 impl World {
@@ -56,29 +64,44 @@ impl World {
         routes: &[(&str, Challenge)],
         providers: BTreeMap<String, DnsProvider>,
     ) -> World {
-        let limit = |(name, one): (&String, &DnsProvider)| {
-            (name.clone(), Duration::from_millis(one.propagation.0))
-        };
-        let settings = Settings {
-            me: NodeId::from("n1"),
-            enabled: true,
-            directory: pebble.directory(),
-            contact: "ops@example.test".to_owned(),
-            skip_staging: false,
-            providers: providers.iter().map(limit).collect(),
-            seed: 1,
-            epoch: 0,
-        };
         let config = Config {
             roots: Some(pebble.roots()),
             resolvers: Resolvers::Listed(vec![pebble.names().server()]),
             providers: providers.into_iter().map(|(name, one)| (name, (one, None))).collect(),
             ..Config::new(Clock::new())
         };
+        let world = World::at(pebble.directory(), config, routes);
+        serve(pebble.http(), world.shown.clone(), world.mute.clone());
+        world
+    }
+
+    /// With an authority that looks at nothing, and with waits that take no time.
+    pub(crate) fn hurried(authority: &Authority, domains: &[&str]) -> World {
+        let routes: Vec<_> = domains.iter().map(|domain| (*domain, Challenge::Http)).collect();
+        let config = Config {
+            roots: Some(authority.roots()),
+            resolvers: Resolvers::Listed(vec![authority.names().server()]),
+            ..Config::new(Clock::new())
+        };
+        let mut world = World::at(authority.directory(), config, &routes);
+        world.ahead = Some(authority.ahead());
+        world
+    }
+
+    fn at(directory: String, config: Config, routes: &[(&str, Challenge)]) -> World {
+        let settings = Settings {
+            me: NodeId::from("n1"),
+            enabled: true,
+            directory,
+            contact: "ops@example.test".to_owned(),
+            skip_staging: false,
+            providers: waits(&config),
+            seed: 1,
+            epoch: 0,
+        };
         let (sender, outcomes) = channel();
         let shown = Arc::new(Mutex::new(State::default()));
         let mute = Arc::new(Mutex::new(false));
-        serve(pebble.http(), shown.clone(), mute.clone());
         let mut world = World {
             clock: Clock::new(),
             state: State::default(),
@@ -94,6 +117,9 @@ impl World {
             is_deaf: false,
             most_live: 0,
             mute,
+            ahead: None,
+            n_under_way: 0,
+            calls: Vec::new(),
         };
         world.command(init()).unwrap();
         world.command(deployment(routes)).unwrap();
@@ -123,7 +149,11 @@ impl World {
         while !is_done(&self.state) {
             assert!(self.clock.mono() < end, "still {:#?}", jaco_state::certificates(&self.state));
             match effects.pop_front() {
-                Some(Effect::Ask { op, at, call }) => self.driver.ask(op, at, call),
+                Some(Effect::Ask { op, at, call }) => {
+                    self.calls.push((WallMs(self.now().wall.0), name(&call)));
+                    self.n_under_way += 1;
+                    self.driver.ask(op, at, call);
+                }
                 Some(Effect::Propose { op, step }) => {
                     let result = self.command(Command::Acme(Box::new(step)));
                     self.most_live = self.most_live.max(self.state.acme_orders.len());
@@ -141,10 +171,15 @@ impl World {
     }
 
     fn wait(&mut self) -> Vec<Effect> {
-        let now = self.clock.now();
+        let now = self.now();
         let wait = self.core.deadline().map_or(LIMIT, |at| at.since(now.mono));
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.n_under_way == 0) {
+            ahead.fetch_add(u64::try_from(wait.as_millis()).unwrap(), Ordering::SeqCst);
+            return self.core.wake(self.now());
+        }
         match self.outcomes.recv_timeout(wait.min(Duration::from_secs(1))) {
             Ok((leader, op, result)) if leader == self.leader => {
+                self.n_under_way -= 1;
                 if let Ok(Answer::Order { url }) = &result {
                     self.orders.insert(url.clone());
                     if std::mem::take(&mut self.is_deaf) {
@@ -155,20 +190,28 @@ impl World {
             }
             Ok(_) | Err(RecvTimeoutError::Disconnected) => Vec::new(),
             Err(RecvTimeoutError::Timeout) => {
-                let now = self.clock.now();
+                let now = self.now();
                 let is_due = self.core.deadline().is_some_and(|at| at <= now.mono);
                 if is_due { self.core.wake(now) } else { Vec::new() }
             }
         }
     }
 
+    /// Both clocks, with the waits that were cut.
+    pub(crate) fn now(&self) -> Now {
+        let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.load(Ordering::SeqCst));
+        let now = self.clock.now();
+        Now { mono: Mono(now.mono.0 + ahead), wall: Wall(now.wall.0 + ahead) }
+    }
+
     fn step(&mut self, input: Input) -> Vec<Effect> {
-        self.core.step(self.clock.now(), input)
+        self.core.step(self.now(), input)
     }
 
     /// A new leader that knows nothing but the state.
     fn reborn(&mut self) -> Vec<Effect> {
         self.leader += 1;
+        self.n_under_way = 0;
         self.core = AcmeCore::new(self.settings.clone());
         self.driver = driver(&self.config, self.leader, &self.sender);
         let state = Arc::new(self.state.clone());
@@ -181,7 +224,7 @@ impl World {
         let index = self.state.applied_index + 1;
         let envelope = Envelope {
             request_id: RequestId(u128::from(index)),
-            at: WallMs(self.clock.now().wall.0),
+            at: WallMs(self.now().wall.0),
             identity: Identity::from("system"),
             os_user: None,
             command,
@@ -223,9 +266,44 @@ impl World {
         self.most_live
     }
 
+    /// What the outside was asked, and when.
+    pub(crate) fn calls(&self) -> &[(WallMs, &'static str)] {
+        &self.calls
+    }
+
+    /// When something was asked.
+    pub(crate) fn times(&self, call: &str) -> Vec<u64> {
+        let found = self.calls.iter().filter(|(_, name)| *name == call);
+        found.map(|(at, _)| at.0).collect()
+    }
+
     pub(crate) fn n_leaders(&self) -> u64 {
         self.leader
     }
+}
+
+fn name(call: &Call) -> &'static str {
+    match call {
+        Call::NewAccount { .. } => "account",
+        Call::Clock { .. } => "clock",
+        Call::Preflight { .. } => "preflight",
+        Call::NewOrder { .. } => "new-order",
+        Call::Challenge { .. } => "challenge",
+        Call::Publish(_) => "publish",
+        Call::Propagated(_) => "propagated",
+        Call::Unpublish(_) => "unpublish",
+        Call::Tell { .. } => "tell",
+        Call::Poll { .. } => "poll",
+        Call::NewKey => "key",
+        Call::Finalize { .. } => "finalize",
+        Call::RenewalInfo { .. } => "advice",
+    }
+}
+
+/// How long records of each provider are waited for.
+fn waits(config: &Config) -> BTreeMap<String, Duration> {
+    let providers = config.providers.iter();
+    providers.map(|(name, (provider, _))| (name.clone(), provider.propagation.std())).collect()
 }
 
 fn driver(config: &Config, leader: u64, sender: &Sender<Outcome>) -> AcmeDriver {
