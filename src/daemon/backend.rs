@@ -54,6 +54,8 @@ pub(crate) struct DaemonBackend {
     clock: Clock,
     bind_paths: Vec<String>,
     dns_providers: Vec<String>,
+    /// Whether what is counted is shown.
+    counts: bool,
 }
 
 impl DaemonBackend {
@@ -65,9 +67,9 @@ impl DaemonBackend {
         clock: Clock,
         config: &Config,
     ) -> DaemonBackend {
-        let bind_paths = config.admission.bind_paths.clone();
+        let (bind_paths, counts) = (config.admission.bind_paths.clone(), config.metrics.enabled);
         let dns_providers = config.acme_dns.keys().cloned().collect();
-        DaemonBackend { requests, boards, engine, clock, bind_paths, dns_providers }
+        DaemonBackend { requests, boards, engine, clock, bind_paths, dns_providers, counts }
     }
 
     /// This node, once it is a member.
@@ -233,6 +235,10 @@ impl Backend for DaemonBackend {
 
     fn dns_providers(&self) -> Vec<String> {
         self.dns_providers.clone()
+    }
+
+    fn metrics(&self) -> Option<String> {
+        self.counts.then(|| crate::daemon::metrics::text(&self.boards))
     }
 
     fn free_bind_paths(&self) -> Vec<String> {

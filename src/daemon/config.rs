@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) dns: Dns,
     /// The front door.
     pub(crate) ingress: Ingress,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// Directory of the certificate authority; empty for that of Let's Encrypt.
     pub(crate) acme_ca: String,
     /// Root certificates of a private authority; empty for those of the host.
@@ -122,12 +124,23 @@ pub(crate) struct Ingress {
     pub(crate) proxy_protocol: Vec<String>,
     /// `off`, `errors` or `all`.
     pub(crate) access_log: String,
+    /// A file for it; empty for the daemon's log.
+    pub(crate) access_log_file: PathBuf,
     /// Connections at a time; 0 follows the limit of open files.
     pub(crate) max_connections: usize,
     /// Milliseconds in which a request's header must come.
     pub(crate) header_timeout: u64,
     /// Milliseconds that running requests and connections have when the daemon ends.
     pub(crate) stop_timeout: u64,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Metrics {
+    /// Whether it is shown.
+    pub(crate) enabled: bool,
+    /// A plain listener for scrapers; empty for none.
+    pub(crate) listen: String,
 }
 
 /// What containers may reach of the host.

@@ -22,6 +22,7 @@ use crate::daemon::identity::RosterFile;
 use crate::daemon::persist::Disk;
 use actix::Recipient;
 use jaco_api::Membership;
+use jaco_ingress::{Meters, PortMeters};
 use jaco_ingress_core::{ListenKey, SocketFault};
 use jaco_kit::{Broken, Clock, Deliver};
 use jaco_kit_core::Mono;
@@ -78,6 +79,8 @@ pub(crate) struct Boards {
     pub(crate) mesh: watch::Sender<MeshView>,
     /// Sockets of the front door that could not be opened.
     pub(crate) closed: watch::Sender<BTreeMap<ListenKey, SocketFault>>,
+    /// What reads the counters of the front door and of published ports, once there are any.
+    pub(crate) meters: watch::Sender<Option<(Option<Meters>, Option<PortMeters>)>>,
     /// The way to the other members, once there is one.
     pub(crate) peers: watch::Sender<Option<Peers>>,
     /// Whether this node has learned that it is no member any more.
@@ -92,6 +95,7 @@ impl Default for Boards {
             suspects: watch::Sender::new(BTreeSet::new()),
             mesh: watch::Sender::new(MeshView::default()),
             closed: watch::Sender::new(BTreeMap::new()),
+            meters: watch::Sender::new(None),
             peers: watch::Sender::new(None),
             removed: watch::Sender::new(false),
         }

@@ -65,7 +65,23 @@ fn format(config: &Config) -> Format {
     }
 }
 
-/// Levels by subsystem: `raft`, `scheduler`, `runtime`, `api`, `audit`; `default` for the rest.
+/// What this program's own lines are filed under: its crates, and words that stand for subsystems.
+const OURS: [&str; 11] = [
+    "jaco",
+    "jaco_raft",
+    "jaco_raft_core",
+    "jaco_runtime",
+    "jaco_api",
+    "jaco_kit",
+    "jaco_ingress",
+    "audit",
+    "access",
+    "firewall",
+    "ingress",
+];
+
+/// Levels by subsystem: `raft`, `scheduler`, `runtime`, `api`, `audit`, `access`; `default` for the
+/// rest.
 fn targets(config: &Config) -> Targets {
     let level = |word: &str| match word {
         "debug" => LevelFilter::from_level(Level::DEBUG),
@@ -76,9 +92,7 @@ fn targets(config: &Config) -> Targets {
     let default = config.log_level.get("default").map_or("info", String::as_str);
     // Libraries speak only when they are in trouble; their chatter is nobody's business here.
     let mut targets = Targets::new().with_default(level("warn"));
-    for ours in
-        ["jaco", "jaco_raft", "jaco_raft_core", "jaco_runtime", "jaco_api", "jaco_kit", "audit"]
-    {
+    for ours in OURS {
         targets = targets.with_target(ours, level(default));
     }
     for (subsystem, word) in config.log_level.iter().filter(|(name, _)| *name != "default") {
@@ -116,4 +130,22 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::config::load;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn lines_of_requests_are_not_taken_for_chatter() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = load(Some(file.path()), &BTreeMap::new()).unwrap().config;
+        let targets = targets(&config);
+        for target in ["jaco::daemon", "audit", "access", "ingress", "firewall"] {
+            assert!(targets.would_enable(target, &Level::INFO), "{target}");
+        }
+        assert!(!targets.would_enable("hyper::proto", &Level::INFO));
+    }
 }

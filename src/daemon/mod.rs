@@ -12,6 +12,7 @@ mod init;
 mod join;
 mod logging;
 mod logs;
+mod metrics;
 mod network;
 mod notify;
 mod overlay;

@@ -125,6 +125,8 @@ impl Site<'_> {
             "all" => AccessLog::All,
             _ => AccessLog::Errors,
         };
+        let file = &keys.access_log_file;
+        config.access_log_file = Some(file.clone()).filter(|file| !file.as_os_str().is_empty());
         config.cookie_key = blake3::derive_key(COOKIE_KEY, self.cluster.as_str().as_bytes());
         let listen = |texts: &[String]| -> Vec<SocketAddr> {
             if keys.enabled {
@@ -155,6 +157,7 @@ impl Site<'_> {
             Ok(l4) => self.hub.equip(|overlay| overlay.ports = Some((l4, of_ports))),
             Err(error) => tracing::error!(error = logging::chain(&error), "no published ports"),
         }
+        self.hub.show_meters();
         let driver = self.hub.clone();
         let make = move || (IngressCore::new(settings.clone()), IngressDriver(driver.clone()));
         keep(self.hub, self.supervisor, "ingress", make, move |links, at| {

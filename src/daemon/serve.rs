@@ -13,11 +13,13 @@ use crate::daemon::network::{PEER_REQUESTS_MAX, PeerRequest};
 use crate::daemon::passed::Passed;
 use crate::daemon::renew::{self, Renewal};
 use crate::daemon::{cluster, init, logging, notify, socket};
+use actix_web::dev::ServerHandle;
 use jaco_api::Membership;
 use jaco_kit::{Clock, Supervisor};
 use jaco_model::{ErrorCode, Fault, NodeId};
 use jaco_runtime::DriverHandle;
 use std::error::Error;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -129,9 +131,11 @@ async fn serve(
         daemon.passed.keep_doors(|_| false);
     }
     let listener = socket::listen(&daemon.config, api)?;
-    let server = jaco_api::serve(Arc::new(backend), listener)?;
+    let backend = Arc::new(backend);
+    let server = jaco_api::serve(backend.clone(), listener)?;
     let handle = server.handle();
     actix::spawn(server);
+    let scraped = for_scrapers(&daemon.config, backend)?;
     notify::ready();
     tracing::info!(socket = %daemon.config.unix_socket.display(), "daemon is ready");
     if let Some(ready) = ready {
@@ -145,11 +149,30 @@ async fn serve(
     supervisor.shutting_down();
     watchdog.abort();
     handle.stop(true).await;
+    if let Some(scraped) = scraped {
+        scraped.stop(false).await;
+    }
     if let Some(network) = daemon.member.take().and_then(|member| member.network) {
         network.stop().await;
     }
     tracing::info!("daemon has stopped");
     Ok(code)
+}
+
+/// The listener for scrapers, if there is to be one.
+fn for_scrapers(
+    config: &Config,
+    backend: Arc<DaemonBackend>,
+) -> Result<Option<ServerHandle>, Box<dyn Error>> {
+    let keys = &config.metrics;
+    if !keys.enabled || keys.listen.is_empty() {
+        return Ok(None);
+    }
+    let server = jaco_api::serve_metrics(backend, TcpListener::bind(&keys.listen)?)?;
+    let handle = server.handle();
+    actix::spawn(server);
+    tracing::info!(address = keys.listen, "metrics are served");
+    Ok(Some(handle))
 }
 
 /// How long clients are asked to go before nothing more is accepted: two of the usual checks of a

@@ -148,6 +148,9 @@ pub trait Backend: Send + Sync + 'static {
     /// How far the pull is that an instance waits for, in a few words.
     fn pull(&self, instance: &InstanceId) -> Option<String>;
 
+    /// What this node counts, as text for Prometheus; `None` when that is switched off.
+    fn metrics(&self) -> Option<String>;
+
     /// Host directories that a service may bind without the privileged gate.
     fn free_bind_paths(&self) -> Vec<String>;
 

@@ -19,6 +19,7 @@ mod detail;
 mod door;
 mod logs;
 mod look;
+mod metrics;
 mod nodes;
 mod openapi;
 mod route;
@@ -37,4 +38,5 @@ pub use backend::{
 pub use caller::Caller;
 pub use certs::own_end;
 pub use door::{Doorkeeper, serve_door};
+pub use metrics::serve_metrics;
 pub use server::{Error, serve};

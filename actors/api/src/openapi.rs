@@ -9,6 +9,7 @@ pub(crate) type Call = (&'static str, &'static str, &'static str);
 /// Every call. A test holds this list and the routes together.
 pub(crate) const CALLS: &[Call] = &[
     ("get", "/healthz", "The process answers"),
+    ("get", "/metrics", "What this node counts, as text for Prometheus"),
     ("get", "/v1/openapi.json", "This document"),
     ("get", "/v1/version", "Version of the daemon"),
     ("get", "/v1/cluster", "The cluster, its leader and members; answers before init as well"),

@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::{Backend, Membership};
 use crate::caller::Caller;
-use crate::{apply, certs, change, logs, look, nodes, openapi, route, wait, why};
+use crate::{apply, certs, change, logs, look, metrics, nodes, openapi, route, wait, why};
 use actix_web::dev::{Payload, Server};
 use actix_web::web::{self, Data};
 use actix_web::{App, FromRequest, HttpRequest, HttpServer};
@@ -58,6 +58,7 @@ fn routes(config: &mut web::ServiceConfig) {
     use web::{delete, get, post};
     config
         .route("/healthz", get().to(look::health))
+        .route("/metrics", get().to(metrics::metrics))
         .route("/v1/openapi.json", get().to(openapi::openapi))
         .route("/v1/version", get().to(look::version))
         .route("/v1/cluster", get().to(look::cluster))

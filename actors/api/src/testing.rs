@@ -106,6 +106,10 @@ impl Backend for Unborn {
         vec!["zone".to_owned()]
     }
 
+    fn metrics(&self) -> Option<String> {
+        Some("# nothing\n".to_owned())
+    }
+
     fn free_bind_paths(&self) -> Vec<String> {
         Vec::new()
     }

@@ -7,7 +7,8 @@ mod http;
 mod l4;
 
 pub use http::{Config, Counts, Driver, DriverHandle, Error, Health, Limits};
-pub use l4::{L4, L4Error, PortCounts};
+pub use http::{Durations, Meters, Reading, RequestCounts, RouteReading};
+pub use l4::{L4, L4Error, PortCounts, PortMeters};
 
 use jaco_ingress_core::SocketFault;
 use std::io;

@@ -21,6 +21,7 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::UnixUrl => unix_url(text),
         Kind::Name => name(text),
         Kind::HostPort => host_port(text),
+        Kind::PrivatePort => private_port(text),
         Kind::Cidr(low, high) => cidr(text, low, high).and_then(|_| pool(text)),
         Kind::Text => Ok(Value::from(text)),
         Kind::HostPorts
@@ -160,6 +161,20 @@ fn host_port(text: &str) -> Result<Value, String> {
     Err("expected host:port".to_owned())
 }
 
+/// Empty means not set.
+fn private_port(text: &str) -> Result<Value, String> {
+    let is_private = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    };
+    match text.parse::<SocketAddr>() {
+        _ if text.is_empty() => Ok(Value::from(text)),
+        Ok(address) if is_private(address.ip()) && address.port() > 0 => Ok(Value::from(text)),
+        Ok(_) => Err("expected a loopback or private address: anyone may read it there".to_owned()),
+        Err(_) => Err("expected an address and a port, such as 127.0.0.1:9464".to_owned()),
+    }
+}
+
 /// A name server; the engine's own one would ask us again.
 fn forwarder(text: &str) -> Result<Value, String> {
     let address = text.parse::<SocketAddr>().map(|at| at.ip()).or_else(|_| text.parse::<IpAddr>());
@@ -236,6 +251,8 @@ mod tests {
             (Kind::BindPaths, "/srv,/etc", "system directory"),
             (Kind::Name, "Node_1", "lower-case"),
             (Kind::HostPort, "localhost", "host:port"),
+            (Kind::PrivatePort, "0.0.0.0:9464", "private"),
+            (Kind::PrivatePort, "localhost:9464", "127.0.0.1:9464"),
         ] {
             let error = text(kind, value).unwrap_err();
             assert!(error.contains(part), "{value}: {error}");

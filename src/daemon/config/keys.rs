@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Name,
     /// `host:port`.
     HostPort,
+    /// An address of this host or of a private network, with a port.
+    PrivatePort,
     /// A list of `host:port`.
     HostPorts,
     /// An IPv4 prefix between the lengths.
@@ -113,7 +115,7 @@ pub(super) const KEYS: &[Key] = &[
     later("image_store.enabled", Kind::Bool, "true"),
     later("image_store.max_size", Kind::Size, "20GiB"),
     used("ingress.access_log", Kind::Enum(&["off", "errors", "all"]), "errors"),
-    later("ingress.access_log_file", Kind::Path, ""),
+    used("ingress.access_log_file", Kind::Path, ""),
     used("ingress.enabled", Kind::Bool, "true"),
     used("ingress.header_timeout", Kind::Duration(1_000, 5 * MIN), "10s"),
     used("ingress.http_addr", Kind::HostPorts, "0.0.0.0:80"),
@@ -128,8 +130,8 @@ pub(super) const KEYS: &[Key] = &[
     used("listen_addr", Kind::HostPort, "0.0.0.0:7000"),
     used("log_format", Kind::Enum(&["auto", "journald", "json", "text"]), "auto"),
     used("log_level", Kind::Levels, "info"),
-    later("metrics.enabled", Kind::Bool, "true"),
-    later("metrics.listen", Kind::HostPort, ""),
+    used("metrics.enabled", Kind::Bool, "true"),
+    used("metrics.listen", Kind::PrivatePort, ""),
     used("node_labels", Kind::Map, "{}"),
     used("node_name", Kind::Name, ""),
     later("node_status_interval", Kind::Duration(0, 5 * MIN), "30s"),

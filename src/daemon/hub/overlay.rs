@@ -93,6 +93,14 @@ impl Hub {
         set(&mut self.inner.borrow_mut().overlay);
     }
 
+    /// The front door and the published ports have begun to count.
+    pub(crate) fn show_meters(&self) {
+        let inner = self.inner.borrow();
+        let door = inner.overlay.ingress.as_ref().map(jaco_ingress::DriverHandle::meters);
+        let ports = inner.overlay.ports.as_ref().map(|(l4, _)| l4.meters());
+        inner.boards.meters.send_replace(Some((door, ports)));
+    }
+
     /// Containers wait for the mesh.
     pub(crate) fn expect_mesh(&self) {
         self.inner.borrow_mut().member.expect_mesh();

@@ -43,9 +43,15 @@ const PACE: u64 = 240;
 pub(super) struct Upload {
     fault: Cell<Option<Fault>>,
     moved: Cell<Option<Instant>>,
+    passed: Cell<u64>,
 }
 
 impl Upload {
+    /// Bytes of it so far.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed.get()
+    }
+
     /// Why it broke off.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.fault.get()
@@ -268,6 +274,7 @@ impl HttpBody for Body {
                 }
                 if let Some(upload) = &self.upload {
                     upload.moved.set(Some(Instant::now()));
+                    upload.passed.set(self.passed);
                 }
                 if self.limit.is_some_and(|limit| self.passed > limit) {
                     return self.break_off(Fault::TooLarge);

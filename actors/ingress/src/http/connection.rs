@@ -45,6 +45,7 @@ pub(super) struct Peer {
     pub(super) local: SocketAddr,
     /// The name of the TLS handshake; `None` without TLS.
     pub(super) name: Option<String>,
+    pub(super) tls: Option<Tls>,
     pub(super) pulse: Arc<Pulse>,
     /// What services were told last.
     pub(super) told: RefCell<Option<Told>>,
@@ -52,7 +53,25 @@ pub(super) struct Peer {
 
 impl Peer {
     fn new(client: SocketAddr, local: SocketAddr, name: Option<String>, pulse: Arc<Pulse>) -> Peer {
-        Peer { client, local, name, pulse, told: RefCell::default() }
+        Peer { client, local, name, tls: None, pulse, told: RefCell::default() }
+    }
+}
+
+/// What client and proxy agreed on in the TLS handshake, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tls {
+    pub(super) version: &'static str,
+    pub(super) suite: Option<&'static str>,
+}
+
+impl Tls {
+    fn of(session: &rustls::ServerConnection) -> Tls {
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        };
+        let suite = session.negotiated_cipher_suite();
+        Tls { version, suite: suite.and_then(|suite| suite.suite().as_str()) }
     }
 }
 
@@ -124,8 +143,11 @@ async fn welcome(
         return None;
     };
     drop(young);
-    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
-    let peer = Peer::new(client, local, name, Arc::new(Pulse::new(place, seat, None)));
+    let session = stream.get_ref().1;
+    let name = session.server_name().map(str::to_ascii_lowercase);
+    let tls = Some(Tls::of(session));
+    let pulse = Arc::new(Pulse::new(place, seat, None));
+    let peer = Peer { tls, ..Peer::new(client, local, name, pulse) };
     Some(Ready::Https(Box::new(stream), peer))
 }
 

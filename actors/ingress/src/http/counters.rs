@@ -1,6 +1,8 @@
 //! What the proxy did, for status pages and metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 /// How often things happened since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,12 @@ pub struct Counts {
     pub crowded: u64,
     /// HTTP/2 connections cut off for their frames.
     pub floods: u64,
+    /// Connections that are open.
+    pub open: u64,
+    /// Requests under way.
+    pub active: u64,
+    /// Tables that were put in use.
+    pub swaps: u64,
 }
 
 /// The counters that threads share.
@@ -34,11 +42,39 @@ pub(super) struct Counters {
     pub(super) unproxied: AtomicU64,
     pub(super) crowded: AtomicU64,
     pub(super) floods: AtomicU64,
+    pub(super) open: AtomicU64,
+    pub(super) active: AtomicU64,
+    pub(super) swaps: AtomicU64,
 }
 
 /// Counts one.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts one less.
+pub(super) fn uncount(counter: &AtomicU64) {
+    counter.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// How often the proxy answered by itself, by reason. A reason is known after its first time, so
+/// that the lock is rarely waited for.
+#[derive(Debug, Default)]
+pub(super) struct Rejections(RwLock<BTreeMap<&'static str, AtomicU64>>);
+
+impl Rejections {
+    pub(super) fn count(&self, reason: &'static str) {
+        if let Some(counter) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(reason) {
+            return count(counter);
+        }
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        count(all.entry(reason).or_default());
+    }
+
+    pub(super) fn read(&self) -> BTreeMap<&'static str, u64> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(reason, counter)| (*reason, counter.load(Ordering::Relaxed))).collect()
+    }
 }
 
 impl Counters {
@@ -53,6 +89,9 @@ impl Counters {
             unproxied: read(&self.unproxied),
             crowded: read(&self.crowded),
             floods: read(&self.floods),
+            open: read(&self.open),
+            active: read(&self.active),
+            swaps: read(&self.swaps),
         }
     }
 }

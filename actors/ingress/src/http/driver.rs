@@ -1,10 +1,13 @@
 //! The proxy's threads, and how others talk to them.
 
+use super::access::Access;
 use super::auth::Passwords;
 use super::certificates::Certificates;
-use super::counters::{Counters, Counts};
+use super::counters::{Counters, Counts, Rejections, count};
 use super::crowd::{self, Crowd};
 use super::loads::Loads;
+use super::meter::Requests;
+use super::reading::Meters;
 use super::secure::Secure;
 use super::worker::{self, Order};
 use crate::socket_fault;
@@ -18,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +42,8 @@ pub struct Config {
     pub proxy_protocol: Vec<IpNet>,
     /// Which requests are logged when the route does not say.
     pub access_log: AccessLog,
+    /// A file for them; without one they go to the daemon's log.
+    pub access_log_file: Option<PathBuf>,
     /// Wait for a request's header once it has begun, and for the first one.
     pub header_timeout: Duration,
     /// Keys the cookies that keep clients at their replicas; the same on all nodes.
@@ -68,6 +74,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             access_log: AccessLog::Errors,
+            access_log_file: None,
             cookie_key: [0; 32],
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -133,6 +140,10 @@ pub(super) struct Shared {
     pub(super) table: ArcSwap<Table>,
     pub(super) certificates: Arc<Certificates>,
     pub(super) counters: Counters,
+    /// Requests for what has no route.
+    pub(super) strangers: Requests,
+    pub(super) rejections: Rejections,
+    pub(super) access: Access,
     pub(super) loads: Loads,
     pub(super) passwords: Passwords,
     pub(super) crowd: Arc<Crowd>,
@@ -183,6 +194,7 @@ impl Driver {
         let count = config.workers.max(1);
         let crowd = Arc::new(Crowd::new(config.connections));
         let secure = Secure::new(config.upstream_roots.clone())?;
+        let access = Access::open(config.access_log_file.as_deref())?;
         let shared = Arc::new(Shared {
             config,
             crowd,
@@ -190,6 +202,9 @@ impl Driver {
             table: ArcSwap::default(),
             certificates: Arc::default(),
             counters: Counters::default(),
+            strangers: Requests::default(),
+            rejections: Rejections::default(),
+            access,
             loads: Loads::default(),
             passwords: Passwords::new(Seeds.bytes()?),
             health: AtomicU8::new(Health::Starting as u8),
@@ -237,6 +252,7 @@ impl DriverHandle {
         self.shared.certificates.load(&table);
         self.shared.loads.keep(&table);
         self.shared.table.store(table);
+        count(&self.shared.counters.swaps);
         if self.shared.health() == Health::Starting {
             self.shared.set_health(Health::Ready);
         }
@@ -303,6 +319,11 @@ impl DriverHandle {
     pub fn address(&self, key: ListenKey) -> Option<SocketAddr> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&key).and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// What reads all that it counts.
+    pub fn meters(&self) -> Meters {
+        Meters(self.shared.clone())
     }
 
     /// What it did so far.

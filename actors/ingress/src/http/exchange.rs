@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use jaco_ingress_core::request::{Choice, NoReplica, Retries, Tried, choose};
 use jaco_model::spec::{HostHeader, RouteOptions};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -30,6 +31,8 @@ pub(super) struct Errand<'a> {
     pub(super) affinity: u64,
     pub(super) wanted: Option<usize>,
     pub(super) upload: Rc<Upload>,
+    /// How often a replica was tried.
+    pub(super) attempts: Cell<u32>,
 }
 
 impl Errand<'_> {
@@ -47,7 +50,6 @@ pub(super) struct Answered {
     pub(super) running: Running,
     /// Goes back to the pool when the answer is through.
     pub(super) sender: Option<http1::SendRequest<Body>>,
-    pub(super) attempts: u32,
 }
 
 /// A try without an answer.
@@ -71,12 +73,11 @@ pub(super) async fn run(
     budget.request(clock.mono());
     let spare = spare(&request);
     let mut retries = Retries::new(spare.is_some(), clock.mono());
-    let (mut request, mut attempts) = (request, 0);
     let mut passed = Vec::new();
     loop {
         let (at, running) = pick(errand, &passed).await?;
-        attempts += 1;
-        if attempts > 1 {
+        errand.attempts.update(|attempts| attempts + 1);
+        if errand.attempts.get() > 1 {
             count(&errand.worker.shared.counters.retries);
         }
         let failed = match once(errand, at, request).await {
@@ -90,7 +91,7 @@ pub(super) async fn run(
                     continue;
                 }
                 let from = errand.way(at);
-                return Ok(Answered { response, at, from, running, sender, attempts });
+                return Ok(Answered { response, at, from, running, sender });
             }
             Err(failed) => failed,
         };

@@ -23,6 +23,7 @@ use jaco_ingress_core::{Route, Table};
 use jaco_kit_core::mix::fnv;
 use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, RouteTarget, UpstreamProtocol};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl Visit {
         let ask = self.ask(options, &crew, request.headers());
         let upgrade = self.prepare(route, &mut request, path, is_http2)?;
         let upload = Rc::new(Upload::default());
+        self.upload = Some(upload.clone());
         let idle = options.timeouts.read.std();
         let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
         let limit = options.body_limit;
@@ -85,16 +87,22 @@ impl Visit {
             affinity,
             wanted: ask.wanted,
             upload,
+            attempts: Cell::new(0),
         };
+        let clock = self.shared().config.clock;
+        let sent = clock.mono();
         let answering = exchange::run(&errand, request);
-        let answered = match ask.deadline {
-            None => answering.await?,
+        let outcome = match ask.deadline {
+            None => answering.await,
             Some(deadline) => {
-                let late = |_| Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout");
-                tokio::time::timeout_at(deadline, answering).await.map_err(late)??
+                let late = |_| Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"));
+                tokio::time::timeout_at(deadline, answering).await.unwrap_or_else(late)
             }
         };
-        self.attempts = answered.attempts;
+        self.attempts = errand.attempts.get();
+        let answered = outcome?;
+        self.upstream = Some(clock.mono().since(sent));
+        self.served = Some((crew.clone(), answered.at));
         self.relay(route, answered, upgrade, &crew, ask)
     }
 

@@ -4,6 +4,7 @@
 //! its replicas; each thread keeps what it found, so that requests take no lock.
 
 use super::line::Line;
+use super::meter::Requests;
 use jaco_ingress_core::request::{Buckets, Budget, Load, sticky};
 use jaco_ingress_core::{Endpoint, Route, Service, Table};
 use jaco_kit_core::Mono;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Meter {
     pub(super) budget: Budget,
     pub(super) buckets: Mutex<Buckets>,
+    pub(super) requests: Requests,
 }
 
 /// All counters of a node.
@@ -47,6 +49,11 @@ impl Loads {
         let key = (service.deployment.clone(), service.name.clone(), port);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.entry(key).or_default().clone()
+    }
+
+    /// The counters of all routes that were asked for.
+    pub(super) fn meters(&self) -> BTreeMap<(String, String), Arc<Meter>> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn meter(&self, route: &Route) -> Arc<Meter> {

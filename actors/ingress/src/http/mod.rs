@@ -4,6 +4,7 @@
 //! keeps its own connections to the replicas. A request uses the table that was there when it
 //! began.
 
+mod access;
 mod answer;
 mod auth;
 mod body;
@@ -20,9 +21,11 @@ mod gzip;
 mod headers;
 mod line;
 mod loads;
+mod meter;
 mod pipeline;
 mod pool;
 mod proxied;
+mod reading;
 mod secure;
 mod tunnel;
 mod upgrade;
@@ -32,3 +35,5 @@ mod worker;
 pub use counters::Counts;
 pub use crowd::Limits;
 pub use driver::{Config, Driver, DriverHandle, Error, Health};
+pub use meter::{Durations, RequestCounts};
+pub use reading::{Meters, Reading, RouteReading};

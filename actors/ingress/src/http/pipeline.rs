@@ -1,13 +1,15 @@
 //! What is done to one request, in order: challenge, redirect to HTTPS, addresses, rate,
 //! password, maintenance, redirect, size, then the replica.
 
+use super::access::Line;
 use super::answer::{Asked, Refusal};
-use super::body::Body;
+use super::body::{Body, Upload};
 use super::client;
 use super::connection::Peer;
-use super::counters::count;
+use super::counters::{count, uncount};
 use super::driver::{Health, Shared};
 use super::headers;
+use super::loads::{Crew, Known};
 use super::worker::Worker;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
@@ -19,12 +21,16 @@ use jaco_ingress_core::request::framing::Wrong;
 use jaco_ingress_core::request::normalise;
 use jaco_ingress_core::{Route, Table};
 use jaco_kit_core::Mono;
+use jaco_model::WallMs;
 use jaco_model::spec::{AccessLog, TlsMode};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
+/// What no client ever sees: it was gone.
+const CLIENT_CLOSED: u16 = 499;
 const HEALTH: &str = "/.well-known/jaco/health";
 
 /// One request on its way.
@@ -41,8 +47,26 @@ pub(super) struct Visit {
     version: Version,
     pub(super) began: Mono,
     route: Option<Arc<Route>>,
+    known: Option<Rc<Known>>,
     pub(super) attempts: u32,
+    /// The replica that answers, among those of the route.
+    pub(super) served: Option<(Rc<Crew>, usize)>,
+    pub(super) upload: Option<Rc<Upload>>,
+    said: Said,
+    /// How long a replica took to begin its answer.
+    pub(super) upstream: Option<Duration>,
     reason: &'static str,
+    has_ended: bool,
+}
+
+/// A client that leaves before there is an answer takes the request with it.
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.reason = if self.reason.is_empty() { "client_closed" } else { self.reason };
+        if let Ok(status) = StatusCode::from_u16(CLIENT_CLOSED) {
+            self.end(status, false, 0);
+        }
+    }
 }
 
 /// Answers one request.
@@ -53,6 +77,7 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let beat = peer.pulse.begin();
     count(&worker.shared.counters.requests);
+    count(&worker.shared.counters.active);
     let mut visit = Visit::new(worker, peer, &request);
     let mut response = match visit.handle(request).await {
         Ok(response) => response,
@@ -60,6 +85,7 @@ pub(super) async fn answer(
             visit.reason = refusal.reason;
             if refusal.status.as_u16() >= 400 {
                 count(&visit.worker.shared.counters.refused);
+                visit.worker.shared.rejections.count(refusal.reason);
             }
             let pages = visit.route.as_ref().map(|route| &route.spec.options.error_pages);
             let own = pages.and_then(|pages| pages.get(&refusal.status.as_u16()));
@@ -75,7 +101,7 @@ pub(super) async fn answer(
     response.map(|body| {
         body.at_end(move |is_whole, bytes| {
             drop(beat);
-            visit.log(status, is_whole, bytes);
+            visit.end(status, is_whole, bytes);
         })
     })
 }
@@ -103,8 +129,14 @@ impl Visit {
             version: request.version(),
             began: config.clock.mono(),
             route: None,
+            known: None,
             attempts: 0,
+            upstream: None,
+            served: None,
+            upload: None,
+            said: Said::by(request.headers(), is_trusted),
             reason: "",
+            has_ended: false,
             worker,
             peer,
         }
@@ -139,8 +171,9 @@ impl Visit {
         }
         let (route, path) = self.find(&request)?;
         self.route = Some(route.clone());
-        self.secure(&route, &request)?;
         let known = self.worker.routes.get(&route, &self.shared().loads, self.worker.random());
+        self.known = Some(known.clone());
+        self.secure(&route, &request)?;
         self.admit(&route, &known, request.headers()).await?;
         self.divert(&route, &request, &path)?;
         self.forward(&known, &route, request, &path).await
@@ -211,7 +244,20 @@ impl Visit {
         }
     }
 
-    fn log(&self, status: StatusCode, is_whole: bool, bytes: u64) {
+    /// The answer is through, or given up.
+    fn end(&mut self, status: StatusCode, is_whole: bool, bytes: u64) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let shared = self.shared();
+        let took = shared.config.clock.mono().since(self.began);
+        let requests = self.known.as_ref().map_or(&shared.strangers, |known| &known.meter.requests);
+        requests.count(&self.method, status, took, self.upstream);
+        uncount(&shared.counters.active);
+        self.log(status, is_whole, bytes, took);
+    }
+
+    fn log(&self, status: StatusCode, is_whole: bool, bytes: u64, took: Duration) {
         let spec = self.route.as_ref().map(|route| &route.spec);
         let wanted = spec.and_then(|spec| spec.options.access_log);
         let is_error = status.as_u16() >= 500 || !self.reason.is_empty();
@@ -220,27 +266,66 @@ impl Visit {
             AccessLog::Errors if !is_error => return,
             AccessLog::Errors | AccessLog::All => {}
         }
-        let took = self.shared().config.clock.mono().since(self.began);
-        let service = spec.and_then(|spec| spec.target.as_ref());
-        tracing::info!(
-            target: "access",
-            request_id = self.asked.id,
-            client = %self.client,
-            host = self.host,
-            method = %self.method,
-            path = self.path,
-            protocol = ?self.version,
-            sni = self.peer.name,
-            status = status.as_u16(),
-            reason = self.reason,
+        let shared = self.shared();
+        if !shared.access.admits(shared.config.clock.mono()) {
+            return;
+        }
+        let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let target = spec.and_then(|spec| spec.target.as_ref());
+        let replica = self.served.as_ref().and_then(|(crew, at)| crew.endpoints().get(*at));
+        shared.access.write(&Line {
+            ts: WallMs(shared.config.clock.wall().0).to_string(),
+            request_id: &self.asked.id,
+            client: self.client.to_string(),
+            trusted_chain: self.said.chain.as_ref(),
+            host: &self.host,
+            method: self.method.as_str(),
+            path: &self.path,
+            protocol: protocol(self.version),
+            tls_version: self.peer.tls.map(|tls| tls.version),
+            tls_suite: self.peer.tls.and_then(|tls| tls.suite),
+            sni: self.peer.name.as_deref(),
+            status: status.as_u16(),
+            reason: self.reason,
             is_whole,
-            bytes_out = bytes,
-            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            attempts = self.attempts,
-            deployment = self.route.as_ref().map(|route| route.deployment.to_string()),
-            service = service.map(|target| target.service.to_string()),
-            "request"
-        );
+            bytes_in: self.upload.as_ref().map_or(0, |upload| upload.passed()),
+            bytes_out: bytes,
+            duration_us: micros(took),
+            upstream_us: self.upstream.map(micros),
+            attempts: self.attempts,
+            deployment: self.route.as_ref().map(|route| route.deployment.to_string()),
+            service: target.map(|target| target.service.to_string()),
+            replica: replica.map(|endpoint| endpoint.instance.to_string()),
+            node: shared.config.names.first().map_or("", String::as_str),
+            user_agent: self.said.user_agent.as_ref(),
+            referer: self.said.referer.as_ref(),
+        });
+    }
+}
+
+/// What a client says of itself, kept for the log. A copy shares the bytes.
+#[derive(Debug, Default)]
+struct Said {
+    chain: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+}
+
+impl Said {
+    fn by(headers: &HeaderMap, is_trusted: bool) -> Said {
+        Said {
+            chain: headers.get("x-forwarded-for").filter(|_| is_trusted).cloned(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            referer: headers.get(header::REFERER).cloned(),
+        }
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
     }
 }
 

@@ -1,6 +1,7 @@
 //! One thread of the proxy: accepts, and keeps what its connections share.
 
 use super::connection;
+use super::counters::{count, uncount};
 use super::driver::{Phase, Shared};
 use super::loads::Routes;
 use super::pool::Pool;
@@ -144,7 +145,12 @@ async fn accept_one(worker: &Rc<Worker>, kind: ListenKind, listener: &tokio::net
             // Nothing is waited for from here: who is accepted must not be lost.
             let place = crowd.place();
             let _ = prepare(&stream, worker.shared.config.stalled);
-            spawn_local(connection::serve(worker.clone(), stream, peer, kind, place));
+            let worker = worker.clone();
+            count(&worker.shared.counters.open);
+            spawn_local(async move {
+                connection::serve(worker.clone(), stream, peer, kind, place).await;
+                uncount(&worker.shared.counters.open);
+            });
         }
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");

@@ -35,6 +35,18 @@ pub struct L4 {
     counters: Shown,
 }
 
+/// Reads what the open listeners of a balancer count.
+#[derive(Clone, Debug)]
+pub struct PortMeters(Shown);
+
+impl PortMeters {
+    /// Reads them.
+    pub fn read(&self) -> BTreeMap<ListenKey, PortCounts> {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.iter().map(|(key, counters)| (*key, counters.counts())).collect()
+    }
+}
+
 type Shown = Arc<Mutex<BTreeMap<ListenKey, Arc<Counters>>>>;
 type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
@@ -91,8 +103,12 @@ impl L4 {
 
     /// What the open listeners did so far.
     pub fn counts(&self) -> BTreeMap<ListenKey, PortCounts> {
-        let shown = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.iter().map(|(key, counters)| (*key, counters.counts())).collect()
+        self.meters().read()
+    }
+
+    /// What reads the counters. It does not keep the balancer alive.
+    pub fn meters(&self) -> PortMeters {
+        PortMeters(self.counters.clone())
     }
 
     fn order(&self, order: Order) {

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod access;
 mod balance;
 mod crowd;
 mod floods;
 mod http1;
+mod meters;
 mod options;
 mod proxied;
 mod retry;
