@@ -121,12 +121,16 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// A log to this file, or without one to the daemon's log.
-    ///
-    /// # Errors
-    /// When the file cannot be opened, or the system gives no thread.
-    pub(super) fn open(path: Option<&Path>) -> io::Result<Access> {
-        let Some(path) = path else { return Ok(Access::default()) };
+    /// A log to this file; without one, or when it cannot be opened, to the daemon's log.
+    pub(super) fn open(path: Option<&Path>) -> Access {
+        let Some(path) = path else { return Access::default() };
+        Access::to_file(path).unwrap_or_else(|error| {
+            tracing::error!(%error, path = %path.display(), "no file for the access log");
+            Access::default()
+        })
+    }
+
+    fn to_file(path: &Path) -> io::Result<Access> {
         let rotated = Rotated::open(path.to_owned(), FILE_BYTES)?;
         let (sender, lines) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("access-log".to_owned());

@@ -194,7 +194,7 @@ impl Driver {
         let count = config.workers.max(1);
         let crowd = Arc::new(Crowd::new(config.connections));
         let secure = Secure::new(config.upstream_roots.clone())?;
-        let access = Access::open(config.access_log_file.as_deref())?;
+        let access = Access::open(config.access_log_file.as_deref());
         let shared = Arc::new(Shared {
             config,
             crowd,
