@@ -236,10 +236,25 @@ async fn serve_http1<S>(worker: Rc<Worker>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let handshake = in_time(worker, HANDSHAKE, handshake(worker, stream));
-    let Some(Ok(stream)) = handshake.await else {
-        count(&counters.handshakes_failed);
-        return None;
+    let (phase, pulse) = (worker.phase.clone(), peer.pulse.clone());
+    let mut connection = {
+        let config = &worker.shared.config;
+        let (header, idle) = (config.header_timeout, config.idle_timeout);
+        let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), header, idle));
+        let peer = Rc::new(peer);
+        // A box for each request is less than room for one in each idle connection.
+        let service =
+            service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            // The client's own bounds are tighter. This one is for what they do not see.
+            .header_read_timeout(idle + header)
+            .max_headers(HEADERS)
+            .max_header_size(HEADER_BYTES)
+            .max_buf_size(4 * HEADER_BYTES);
+        Box::pin(builder.serve_connection(io, service).with_upgrades())
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = Phase::stopping(phase) => {
