@@ -140,12 +140,8 @@ impl World {
     /// Lets everything that is due be done once more.
     pub(crate) fn run_idle(&mut self) {
         let mut effects = self.reborn();
-        let is_question = |effect: &Effect| {
-            matches!(
-                effect,
-                Effect::Ask { call: jaco_ingress_core::acme::Call::RenewalInfo { .. }, .. }
-            )
-        };
+        let is_question =
+            |effect: &Effect| matches!(effect, Effect::Ask { call: Call::RenewalInfo { .. }, .. });
         effects.retain(|effect| !is_question(effect));
         assert_eq!(effects, Vec::new(), "nothing is left to do");
     }

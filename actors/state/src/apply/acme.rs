@@ -145,6 +145,19 @@ fn advise(tx: &mut Tx<'_>, term: u64, domain: &str, advice: &RenewalAdvice) -> R
     Ok(())
 }
 
+/// The authority does not take the order as a renewal. What is none counts.
+fn replace_nothing(tx: &mut Tx<'_>, term: u64, domain: &str) -> Result<(), Fault> {
+    let old = current(tx, domain, None, term)?;
+    if old.replaces.is_none() {
+        return Err(stale(format!("the order of {domain} replaces nothing")));
+    }
+    if !old.counted {
+        account::count(tx, term, (old.directory.clone(), old.contact.clone()));
+    }
+    put(tx, AcmeOrder { replaces: None, counted: true, term, ..old });
+    Ok(())
+}
+
 fn advance(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<(), Fault> {
     match change {
         AcmeChange::Preflighted { domain } => {
@@ -159,17 +172,7 @@ fn advance(tx: &mut Tx<'_>, term: u64, change: &AcmeChange) -> Result<(), Fault>
             let old = current(tx, domain, order.as_deref(), term)?;
             put(tx, AcmeOrder { not_before: Some(*until), term, ..old });
         }
-        AcmeChange::NotReplacing { domain } => {
-            let old = current(tx, domain, None, term)?;
-            if old.replaces.is_none() {
-                return Err(stale(format!("the order of {domain} replaces nothing")));
-            }
-            // What does not replace a certificate counts.
-            if !old.counted {
-                account::count(tx, term, (old.directory.clone(), old.contact.clone()));
-            }
-            put(tx, AcmeOrder { replaces: None, counted: true, term, ..old });
-        }
+        AcmeChange::NotReplacing { domain } => replace_nothing(tx, term, domain)?,
         AcmeChange::Ordered { domain, url } => {
             let old = current(tx, domain, None, term)?;
             expect(&old, old.state == OrderState::Ordering)?;

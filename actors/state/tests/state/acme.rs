@@ -47,21 +47,7 @@ fn change(state: &State, line: &Line<'_>) -> AcmeChange {
             AcmeChange::AccountLost { directory, contact, url: "account-1".to_owned() }
         }
         "hold" => AcmeChange::Hold { directory, contact, until: WallMs(2_000_000_000_000) },
-        "begin" => {
-            let is_staging = line.has("staging");
-            let kind = if is_staging { CaKind::Staging } else { CaKind::Custom };
-            let kind = if line.has("production") { CaKind::Production } else { kind };
-            AcmeChange::Begin {
-                domain: domain(),
-                directory,
-                contact,
-                kind,
-                challenge: challenge(line.option("dns")),
-                replaces: line.option("replaces").map(str::to_owned),
-                preflight: line.has("preflight"),
-                counted: line.has("counted"),
-            }
-        }
+        "begin" => begin(line, directory, contact),
         "preflighted" => AcmeChange::Preflighted { domain: domain() },
         "not-replacing" => AcmeChange::NotReplacing { domain: domain() },
         "no-account" => AcmeChange::AccountFailed {
@@ -109,6 +95,21 @@ fn change(state: &State, line: &Line<'_>) -> AcmeChange {
         },
         "sweep" => AcmeChange::Sweep,
         other => panic!("no change is called {other}"),
+    }
+}
+
+fn begin(line: &Line<'_>, directory: String, contact: String) -> AcmeChange {
+    let is_staging = line.has("staging");
+    let kind = if is_staging { CaKind::Staging } else { CaKind::Custom };
+    AcmeChange::Begin {
+        domain: line.word(2).to_owned(),
+        directory,
+        contact,
+        kind: if line.has("production") { CaKind::Production } else { kind },
+        challenge: challenge(line.option("dns")),
+        replaces: line.option("replaces").map(str::to_owned),
+        preflight: line.has("preflight"),
+        counted: line.has("counted"),
     }
 }
 

@@ -71,23 +71,7 @@ impl World {
             }
             ["order", domain, kind, step] => self.order(domain, kind, step),
             ["ordered", domain] => drop(self.state.acme_orders.remove(*domain)),
-            ["issued", domain, "from", begin, "to", end] => {
-                let day = |text: &str| {
-                    WallMs(TODAY.wrapping_add_signed(text.parse::<i64>().unwrap() * DAY as i64))
-                };
-                let (not_before, not_after) = (day(begin), day(end));
-                self.certificate(domain, |known| {
-                    known.issued = Some(IssuedCertificate {
-                        chain: "chain".to_owned(),
-                        key: SecretText::new("key"),
-                        not_before,
-                        not_after,
-                        issued_at: not_before,
-                        environment: CaKind::Production,
-                        directory: DIRECTORY.to_owned(),
-                    });
-                });
-            }
+            ["issued", domain, "from", begin, "to", end] => self.issue(domain, begin, end),
             ["failed", domain, class, times, why @ ..] => {
                 let failure = CertificateFailure {
                     stage: "validating".to_owned(),
@@ -99,18 +83,7 @@ impl World {
                 };
                 self.certificate(domain, |known| known.failure = Some(failure));
             }
-            ["held", hours] => {
-                let account = AcmeAccount {
-                    directory: DIRECTORY.to_owned(),
-                    contact: String::new(),
-                    url: "https://ca.test/acct/1".to_owned(),
-                    credentials: SecretText::new("key"),
-                    held_until: Some(WallMs(TODAY + hours.parse::<u64>().unwrap() * 3_600_000)),
-                    term: 1,
-                };
-                let key = (account.directory.clone(), account.contact.clone());
-                self.state.acme_accounts.insert(key, Arc::new(account));
-            }
+            ["held", hours] => self.hold(hours.parse().unwrap()),
             ["clock", minutes] => {
                 let late = minutes.parse::<u64>().unwrap() * 60_000;
                 let authority = WallMs(TODAY + late);
@@ -137,6 +110,38 @@ impl World {
             _ => return false,
         }
         true
+    }
+
+    /// Puts a certificate there; its dates are days from today.
+    fn issue(&mut self, domain: &str, begin: &str, end: &str) {
+        let day = |text: &str| {
+            WallMs(TODAY.wrapping_add_signed(text.parse::<i64>().unwrap() * DAY as i64))
+        };
+        let (not_before, not_after) = (day(begin), day(end));
+        self.certificate(domain, |known| {
+            known.issued = Some(IssuedCertificate {
+                chain: "chain".to_owned(),
+                key: SecretText::new("key"),
+                not_before,
+                not_after,
+                issued_at: not_before,
+                environment: CaKind::Production,
+                directory: DIRECTORY.to_owned(),
+            });
+        });
+    }
+
+    fn hold(&mut self, hours: u64) {
+        let account = AcmeAccount {
+            directory: DIRECTORY.to_owned(),
+            contact: String::new(),
+            url: "https://ca.test/acct/1".to_owned(),
+            credentials: SecretText::new("key"),
+            held_until: Some(WallMs(TODAY + hours * 3_600_000)),
+            term: 1,
+        };
+        let key = (account.directory.clone(), account.contact.clone());
+        self.state.acme_accounts.insert(key, Arc::new(account));
     }
 
     /// Adds a route behind the back of the checks: some goldens are of what they keep out.
