@@ -202,6 +202,7 @@ impl World {
             url: None,
             challenge_url: None,
             token: None,
+            not_before: None,
             attempt: 1,
             started_at: WallMs(TODAY),
             term: 1,

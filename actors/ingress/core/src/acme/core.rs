@@ -53,7 +53,8 @@ impl AcmeCore {
         let seen = View::of(&self.state, &subject, due);
         let step = AcmeStep { term: self.term.unwrap_or(0), change: change.clone() };
         let lane = self.lanes.entry(subject).or_default();
-        lane.waiting = Some(Waiting::Step { change, op: Some(op), accepted: false, seen });
+        lane.waiting =
+            Some(Waiting::Step { change: Box::new(change), op: Some(op), accepted: false, seen });
         Effect::Propose { op, step }
     }
 
@@ -98,7 +99,7 @@ impl AcmeCore {
             Ok(()) => {
                 match &mut lane.waiting {
                     // It may change nothing, and then nothing would show that it is done.
-                    Some(Waiting::Step { change: AcmeChange::Sweep, .. }) => {
+                    Some(Waiting::Step { change, .. }) if **change == AcmeChange::Sweep => {
                         lane.waiting = None;
                         lane.rest_until = Some(now.mono.plus(PROPOSE_AGAIN));
                     }

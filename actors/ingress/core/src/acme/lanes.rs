@@ -63,7 +63,7 @@ pub(super) enum Waiting {
     Call(OpId),
     /// Proposed again until the state shows it or refuses it.
     Step {
-        change: AcmeChange,
+        change: Box<AcmeChange>,
         op: Option<OpId>,
         accepted: bool,
         seen: View,

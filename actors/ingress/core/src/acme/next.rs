@@ -60,7 +60,7 @@ impl AcmeCore {
             };
             match lane.rest_until.filter(|until| *until > now.mono) {
                 Some(until) => later.push(until),
-                None => again.push((subject.clone(), change.clone())),
+                None => again.push((subject.clone(), change.as_ref().clone())),
             }
         }
         later.into_iter().for_each(|at| self.look_at(at));
