@@ -172,8 +172,8 @@ mod tests {
     fn a_clock_that_differs_is_seen() {
         let at = 1_767_225_600_000;
         let date = (DATE, "Thu, 01 Jan 2026 00:00:05 GMT");
-        assert_eq!(seen(&[date.clone()], at).clock, None);
-        assert_eq!(seen(&[date.clone()], at + 700_000).clock, Some(WallMs(at + 5_000)));
+        assert_eq!(seen(std::slice::from_ref(&date), at).clock, None);
+        assert_eq!(seen(std::slice::from_ref(&date), at + 700_000).clock, Some(WallMs(at + 5_000)));
         assert_eq!(seen(&[date], at - 700_000).clock, Some(WallMs(at + 5_000)));
         assert_eq!(seen(&[(DATE, "Yesterday")], at).clock, None);
     }

@@ -81,7 +81,7 @@ impl AcmeCore {
                 }
                 _ => false,
             };
-            let is_unsent = match change {
+            let is_unsent = match change.as_ref() {
                 AcmeChange::Begin { .. } => is_ours,
                 AcmeChange::Preflighted { .. }
                 | AcmeChange::NotReplacing { .. }
