@@ -153,6 +153,12 @@ impl AcmeCore {
                 self.lanes.entry(subject.clone()).or_default().is_unsent = true;
                 vec![self.propose(now, subject.clone(), change)]
             }
+            // What a challenge is refused for: the authority has looked at once.
+            "unauthorized" | "connection" | "dns" | "incorrectResponse" | "tls"
+                if live.url.is_some() =>
+            {
+                vec![self.failed(now, live, "validation", detail, asked)]
+            }
             "caa"
             | "rejectedIdentifier"
             | "externalAccountRequired"
