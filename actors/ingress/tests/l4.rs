@@ -43,6 +43,10 @@ impl World {
     }
 
     fn serve(&self, backends: &[u8]) {
+        self.serve_and_drain(backends, Millis(300));
+    }
+
+    fn serve_and_drain(&self, backends: &[u8], drain_timeout: Millis) {
         let (deployment, name) = (DeploymentName::new("shop"), ServiceName::new("web"));
         let endpoint = |last: &u8| Endpoint {
             instance: format!("shop-web-{last}.g1").parse().expect("an instance"),
@@ -56,7 +60,7 @@ impl World {
             name,
             endpoints: backends.iter().map(endpoint).collect(),
             wanted: 2,
-            drain_timeout: Millis(300),
+            drain_timeout,
         };
         let target = PortTarget {
             deployment: service.deployment.clone(),
@@ -307,7 +311,7 @@ fn one_source_has_at_most_1024_sessions() {
 fn a_stop_waits_for_connections_and_takes_no_new_ones() {
     let world = World::new(Protocol::Tcp, PortOptions::default());
     world.echo(2);
-    world.serve(&[2]);
+    world.serve_and_drain(&[2], Millis::secs(600));
     let mut stream = world.connect();
     assert_eq!(said(&mut stream, 1), [2]);
     let l4 = world.l4.clone();

@@ -44,6 +44,8 @@ fn an_authority_that_behaves_is_asked_once() {
     let mut world = World::hurried(&authority, &[DOMAIN]);
     world.run(false);
     assert_eq!((authority.count(Kind::NewOrder), authority.n_issued()), (1, 1));
+    world.run_idle();
+    assert_eq!(authority.orders().len(), 1);
 }
 
 #[test]

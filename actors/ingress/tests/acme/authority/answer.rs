@@ -105,7 +105,7 @@ pub(super) fn answer(
         Kind::Advice => match &ledger.advice {
             Some(advice) => {
                 let body = advice(now);
-                let headers = vec![("Retry-After", "21600".to_owned())];
+                let headers = vec![("Retry-After", "172800".to_owned())];
                 Answer { status: 200, media: "application/json", headers, body }
             }
             None => Answer::problem(404, "malformed", &[]),
