@@ -252,7 +252,7 @@ where
             .header_read_timeout(idle + header)
             .max_headers(HEADERS)
             .max_header_size(HEADER_BYTES)
-            .max_buf_size(4 * HEADER_BYTES);
+            .max_buf_size(2 * HEADER_BYTES);
         Box::pin(builder.serve_connection(io, service).with_upgrades())
     };
     let ended = tokio::select! {
