@@ -210,7 +210,8 @@ fn settled(c: &Cluster, color: &str, replicas: usize) -> Result<()> {
         for node in ALL {
             let Ok(held) = c.node(node).containers("shop") else { continue };
             for one in held {
-                let seen = c.node(node).engine().inspect(&one.id)?;
+                // It may be gone since it was listed.
+                let Ok(seen) = c.node(node).engine().inspect(&one.id) else { return Ok(None) };
                 let is_new = seen["Config"]["Env"].as_array().is_some_and(|env| {
                     env.iter().any(|pair| pair == &json!(format!("COLOR={color}")))
                 });
