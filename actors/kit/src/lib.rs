@@ -10,9 +10,11 @@ mod recorder;
 mod seed;
 mod shell;
 mod supervisor;
+mod tls;
 
 pub use clock::Clock;
 pub use recorder::Recorder;
 pub use seed::Seeds;
 pub use shell::{Broken, Deliver, Perform, Shell};
 pub use supervisor::{Critical, Supervisor};
+pub use tls::unverified_tls;

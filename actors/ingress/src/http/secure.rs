@@ -1,10 +1,8 @@
 //! New connections to replicas, in clear or by TLS.
 
 use hyper_rustls::ConfigBuilderExt;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,9 +48,8 @@ impl Secure {
             ClientConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()
         };
-        let anybody = Arc::new(Anybody(provider.clone()));
-        let unchecked =
-            builder()?.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth();
+        // A replica on the cluster's own network may have made its certificate itself.
+        let unchecked = jaco_kit::unverified_tls()?;
         let checked = match roots {
             Some(roots) => Some(builder()?.with_root_certificates(roots)),
             None => match builder()?.try_with_platform_verifier() {
@@ -117,47 +114,5 @@ impl Knock<'_> {
             return Err(io::Error::other("the replica does not speak HTTP/2"));
         }
         Ok(Line::Secure(Box::new(stream)))
-    }
-}
-
-/// Takes any certificate, for a replica on the cluster's own network that made its own. That the
-/// other end has the key of it is checked all the same.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
