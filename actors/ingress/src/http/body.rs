@@ -1,6 +1,7 @@
 //! Bodies on their way through: bounded in size and in silence, and watched for their end.
 
 use super::gzip::Gzip;
+use super::replica::Answer;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::cell::Cell;
@@ -57,6 +58,11 @@ impl Upload {
         self.fault.get()
     }
 
+    /// When some of it moved last.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+
     /// Ends when nothing of it has moved for so long.
     pub(super) async fn rest(&self, longest: Duration) {
         let mut until = Instant::now() + longest;
@@ -88,6 +94,7 @@ pub(super) struct Body {
 enum Source {
     Own(Option<Bytes>),
     Stream(Incoming),
+    Replica(Box<Answer>),
     Gzip(Box<Gzip>),
 }
 
@@ -128,8 +135,12 @@ impl Body {
         Body::new(Source::Stream(incoming))
     }
 
-    pub(super) fn compressed(incoming: Incoming) -> Body {
-        Body::new(Source::Gzip(Box::new(Gzip::new(incoming))))
+    pub(super) fn of_replica(answer: Answer) -> Body {
+        Body::new(Source::Replica(Box::new(answer)))
+    }
+
+    pub(super) fn compressed(body: Body) -> Body {
+        Body::new(Source::Gzip(Box::new(Gzip::new(body))))
     }
 
     fn new(source: Source) -> Body {
@@ -219,6 +230,7 @@ impl Body {
         match &mut self.source {
             Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Gzip(gzip) => gzip.poll_frame(cx),
+            Source::Replica(answer) => answer.poll_frame(cx),
             Source::Stream(incoming) => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|_| Fault::Gone)))
@@ -288,6 +300,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Own(bytes) => bytes.is_none(),
             Source::Stream(incoming) => incoming.is_end_stream(),
+            Source::Replica(answer) => answer.is_over(),
             Source::Gzip(gzip) => gzip.is_over(),
         }
     }
@@ -298,6 +311,7 @@ impl HttpBody for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Stream(incoming) => incoming.size_hint(),
+            Source::Replica(answer) => answer.size_hint(),
             Source::Gzip(_) => SizeHint::new(),
         }
     }

@@ -4,16 +4,19 @@
 //! answer keeps its place after those to earlier requests.
 
 use super::crowd::{Place, Seat, Young};
+use super::patience::Patience;
 use jaco_ingress_core::request::framing::{Framing, Wrong};
+use jaco_kit::Clock;
+use jaco_kit_core::Mono;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -26,6 +29,10 @@ pub(super) struct Pulse {
     begun: AtomicU64,
     is_tunnel: AtomicBool,
     wrong: AtomicU8,
+    /// Waits for the answers before the one to what was wrong.
+    waiter: Mutex<Option<Waker>>,
+    /// When the last request ended, in milliseconds on the monotonic clock.
+    rested: AtomicU64,
     ended: Notify,
 }
 
@@ -42,6 +49,8 @@ impl Pulse {
             begun: AtomicU64::default(),
             is_tunnel: AtomicBool::default(),
             wrong: AtomicU8::default(),
+            waiter: Mutex::default(),
+            rested: AtomicU64::default(),
             ended: Notify::new(),
         }
     }
@@ -52,6 +61,11 @@ impl Pulse {
             self.young.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         Beat(self.clone())
+    }
+
+    /// A request is over.
+    pub(super) fn rests(&self, now: Mono) {
+        self.rested.store(now.0, Ordering::Relaxed);
     }
 
     pub(super) fn running(&self) -> u32 {
@@ -101,29 +115,42 @@ impl Pulse {
 impl Drop for Beat {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+        if self.0.wrong.load(Ordering::Relaxed) > 0 {
+            let waiter = self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
+            waiter.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
 /// The host of the request that stands for one that was not clear.
 pub(super) const STAND_IN: &str = "stand-in.invalid";
+/// How long a client is listened to that was answered before it had asked.
+const LINGERS: Duration = Duration::from_secs(2);
 /// What no chunk and no trailer can be.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    ForRequest,
-    ForHeader,
-    NotAtAll,
+/// How long a client may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Until a header that has begun is complete, and until the first one is.
+    pub(super) header: Duration,
+    /// Between requests.
+    pub(super) idle: Duration,
+    pub(super) clock: Clock,
 }
 
 /// The connection of an HTTP/1 client.
 pub(super) struct Client<S> {
     stream: S,
     pulse: Arc<Pulse>,
-    header: Duration,
-    idle: Duration,
-    waits: Waits,
-    timer: Pin<Box<Sleep>>,
+    limits: Limits,
+    /// When the header began that is not complete, or the connection.
+    since: Mono,
+    /// When to look whether it was silent for too long.
+    until: Instant,
+    patience: Patience,
+    /// When it is left, once that has begun.
+    leaves: Option<Instant>,
     framing: Framing,
     /// What the parser may not see yet: the beginning of a header, or what is not clear.
     held: Vec<u8>,
@@ -135,15 +162,15 @@ pub(super) struct Client<S> {
 
 impl<S> Client<S> {
     /// The first byte must come as soon as a header must be complete.
-    pub(super) fn new(stream: S, pulse: Arc<Pulse>, header: Duration, idle: Duration) -> Client<S> {
-        let timer = Box::pin(tokio::time::sleep(header));
+    pub(super) fn new(stream: S, pulse: Arc<Pulse>, limits: Limits) -> Client<S> {
         Client {
             stream,
             pulse,
-            header,
-            idle,
-            waits: Waits::ForRequest,
-            timer,
+            since: limits.clock.mono(),
+            until: Instant::now() + limits.header,
+            limits,
+            patience: Patience::default(),
+            leaves: None,
             framing: Framing::default(),
             held: Vec::new(),
             ready: Vec::new(),
@@ -151,9 +178,18 @@ impl<S> Client<S> {
         }
     }
 
-    fn wait(&mut self, waits: Waits, longest: Duration) {
-        self.waits = waits;
-        self.timer.as_mut().reset(Instant::now() + longest);
+    /// How long it may be silent yet; `None` is no longer.
+    fn left(&self) -> Option<Duration> {
+        let limits = &self.limits;
+        if self.pulse.running() > 0 {
+            // Only the time after the answer counts.
+            return Some(limits.header);
+        }
+        let is_begun = !self.held.is_empty() || self.pulse.begun() == 0;
+        let longest = if is_begun { limits.header } else { limits.idle };
+        let since = self.since.max(Mono(self.pulse.rested.load(Ordering::Relaxed)));
+        let left = longest.checked_sub(limits.clock.mono().since(since));
+        left.filter(|left| !left.is_zero())
     }
 
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
@@ -234,20 +270,23 @@ impl<S: AsyncRead + Unpin> Client<S> {
             }
             if !is_tunnel && self.pulse.wrong().is_some() {
                 if !self.is_due() {
+                    let waiter = &self.pulse.waiter;
+                    *waiter.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(cx.waker().clone());
                     return Poll::Pending;
                 }
                 self.stand_in();
                 continue;
             }
-            let from = buf.filled().len();
+            let (from, was_held) = (buf.filled().len(), !self.held.is_empty());
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             if buf.filled().len() == from || is_tunnel {
                 return Poll::Ready(Ok(()));
             }
             self.check(buf, from);
-            if self.waits == Waits::ForRequest && self.framing.is_in_header() {
-                let header = self.header;
-                self.wait(Waits::ForHeader, header);
+            if !was_held && !self.held.is_empty() {
+                self.since = self.limits.clock.mono();
+                self.until = Instant::now() + self.limits.header;
             }
             if buf.filled().len() > from {
                 return Poll::Ready(Ok(()));
@@ -263,29 +302,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.pulse.running() > 0 {
-            this.waits = Waits::NotAtAll;
-            return this.poll_checked(cx, buf);
+        if let Poll::Ready(outcome) = this.poll_checked(cx, buf) {
+            return Poll::Ready(outcome);
         }
-        if this.waits == Waits::NotAtAll {
-            let idle = this.idle;
-            this.wait(Waits::ForRequest, idle);
-        }
-        match this.poll_checked(cx, buf) {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => {
-                ready!(this.timer.as_mut().poll(cx));
-                // What was begun late is served; the parser asks again only when it needs more.
-                if this.pulse.running() > 0 {
-                    return Poll::Pending;
-                }
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            ready!(this.patience.poll(cx, this.until));
+            match this.left() {
+                Some(left) => this.until = Instant::now() + left,
+                None => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             }
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Client<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -298,8 +328,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// What a client still sends when it was answered early would reset the connection, and with it
+    /// the answer: it is listened to for a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.framing.is_between() || self.pulse.is_tunnel.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let until = *self.leaves.get_or_insert_with(|| Instant::now() + LINGERS);
+        let mut waste = [0; 4 * 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Pending => return self.patience.poll(cx, until).map(Ok),
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                // It has heard it, or is gone.
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     fn poll_write_vectored(

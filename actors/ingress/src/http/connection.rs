@@ -1,7 +1,7 @@
 //! One client's connection, from its first byte to its last.
 
 use super::body::Body;
-use super::client::{Client, Pulse};
+use super::client::{Client, Limits, Pulse};
 use super::counters::count;
 use super::crowd::{Place, Seat, Young};
 use super::driver::{Health, Phase};
@@ -240,16 +240,16 @@ where
     let mut connection = {
         let config = &worker.shared.config;
         let (header, idle) = (config.header_timeout, config.idle_timeout);
-        let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), header, idle));
+        let limits = Limits { header, idle, clock: config.clock };
+        let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), limits));
         let peer = Rc::new(peer);
         // A box for each request is less than room for one in each idle connection.
         let service =
             service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            // The client's own bounds are tighter. This one is for what they do not see.
-            .header_read_timeout(idle + header)
+            // The client's own bounds are all there is to wait for: it hands over whole headers.
+            .header_read_timeout(None)
             .max_headers(HEADERS)
             .max_header_size(HEADER_BYTES)
             .max_buf_size(2 * HEADER_BYTES);

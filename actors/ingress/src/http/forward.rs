@@ -91,7 +91,7 @@ impl Visit {
         };
         let clock = self.shared().config.clock;
         let sent = clock.mono();
-        let answering = exchange::run(&errand, request);
+        let answering = exchange::run(&errand, request, sent);
         let outcome = match ask.deadline {
             None => answering.await,
             Some(deadline) => {
@@ -217,7 +217,7 @@ impl Visit {
         crew: &Crew,
         ask: Ask,
     ) -> Result<Response<Body>, Refusal> {
-        let Answered { mut response, at, from, running, sender, .. } = answered;
+        let Answered { mut response, at, running, switched } = answered;
         let options = &route.spec.options;
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let idle = stream_idle(options, response.headers());
@@ -240,8 +240,7 @@ impl Visit {
         *response.version_mut() = Version::HTTP_11;
         if is_switch {
             let invalid = || Refusal::new(StatusCode::BAD_GATEWAY, "upstream_invalid");
-            let upgrade = upgrade.ok_or_else(invalid)?;
-            let on_upstream = hyper::upgrade::on(&mut response);
+            let (upgrade, replica) = upgrade.zip(switched).ok_or_else(invalid)?;
             upgrade.agree(&mut response);
             self.peer.pulse.becomes_tunnel();
             let terms = tunnel::Terms {
@@ -251,24 +250,18 @@ impl Visit {
             };
             let beat = self.peer.pulse.begin();
             tokio::task::spawn_local(async move {
-                if let Err(error) = tunnel::run(upgrade.client, on_upstream, terms).await {
+                if let Err(error) = tunnel::run(upgrade.client, replica, terms).await {
                     tracing::debug!(%error, "a tunnel broke");
                 }
                 drop((running, beat));
             });
             return Ok(response.map(|_| Body::own("")));
         }
-        let (pool, clock) = (self.worker.pool.clone(), self.shared().config.clock);
         let phase = is_events(response.headers()).then(|| self.worker.phase.clone());
         Ok(response.map(|body| {
-            let body = if is_compressed { Body::compressed(body) } else { Body::stream(body) };
+            let body = if is_compressed { Body::compressed(body) } else { body };
             let body = body.silent_at_most(idle).until(ask.deadline);
-            body.ends_with(phase.map(Phase::stopping)).at_end(move |is_whole, _| {
-                drop(running);
-                if let Some(sender) = sender.filter(|_| is_whole) {
-                    pool.give_back(from, sender, clock.mono());
-                }
-            })
+            body.ends_with(phase.map(Phase::stopping)).at_end(move |_, _| drop(running))
         }))
     }
 }

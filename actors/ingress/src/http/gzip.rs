@@ -1,12 +1,12 @@
 //! Answers that are compressed on their way. What came is passed on as soon as no more is there.
 
-use super::body::Fault;
+use super::body::{Body, Fault};
 use super::pipeline::text;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::Response;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Frame};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderValue, VARY,
@@ -25,7 +25,7 @@ const MOST: usize = 256 * 1024;
 
 /// A body that is compressed.
 pub(super) struct Gzip {
-    from: Incoming,
+    from: Body,
     /// `None` when it is over.
     encoder: Option<GzEncoder<Vec<u8>>>,
     /// Taken in since something went out.
@@ -34,7 +34,7 @@ pub(super) struct Gzip {
 }
 
 /// Makes the headers those of a compressed answer. Whether it is to be one.
-pub(super) fn agree(response: &mut Response<Incoming>, takes_gzip: bool) -> bool {
+pub(super) fn agree(response: &mut Response<Body>, takes_gzip: bool) -> bool {
     let headers = response.headers();
     let cache_control: Vec<&str> = values(headers, &CACHE_CONTROL).collect();
     let answer = Answer {
@@ -77,7 +77,7 @@ fn values<'a>(
 }
 
 impl Gzip {
-    pub(super) fn new(from: Incoming) -> Gzip {
+    pub(super) fn new(from: Body) -> Gzip {
         let encoder = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
         Gzip { from, encoder: Some(encoder), held: 0, trailers: None }
     }
@@ -97,7 +97,7 @@ impl Gzip {
             match Pin::new(&mut self.from).poll_frame(cx) {
                 Poll::Pending if self.held == 0 => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Some(self.flush())),
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(Fault::Gone))),
+                Poll::Ready(Some(Err(fault))) => return Poll::Ready(Some(Err(fault))),
                 Poll::Ready(None) => return Poll::Ready(Some(self.finish())),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {

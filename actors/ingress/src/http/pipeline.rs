@@ -250,7 +250,9 @@ impl Visit {
             return;
         }
         let shared = self.shared();
-        let took = shared.config.clock.mono().since(self.began);
+        let now = shared.config.clock.mono();
+        let took = now.since(self.began);
+        self.peer.pulse.rests(now);
         let requests = self.known.as_ref().map_or(&shared.strangers, |known| &known.meter.requests);
         requests.count(&self.method, status, took, self.upstream);
         uncount(&shared.counters.active);

@@ -1,13 +1,14 @@
 //! Bytes both ways after an upgrade.
 
 use super::driver::Phase;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use super::replica::Wire;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jaco_ingress_core::{Messages, going_away};
 use std::cell::Cell;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 /// How long the two ends are listened to after the farewell, so that they hear it.
 const LISTEN: Duration = Duration::from_secs(1);
@@ -22,12 +23,10 @@ pub(super) struct Terms {
     pub(super) phase: tokio::sync::watch::Receiver<Phase>,
 }
 
-type End = TokioIo<Upgraded>;
-
 /// One direction.
-struct Lane {
-    from: ReadHalf<End>,
-    to: WriteHalf<End>,
+struct Lane<F, T> {
+    from: ReadHalf<F>,
+    to: WriteHalf<T>,
     /// Those that have gone on as a whole.
     messages: Option<Messages>,
     is_writing: bool,
@@ -35,16 +34,12 @@ struct Lane {
 }
 
 /// Moves bytes until both sides are through, neither says anything for a time, or the proxy ends.
-pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, terms: Terms) -> io::Result<()> {
-    let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
+pub(super) async fn run(client: OnUpgrade, replica: Wire, terms: Terms) -> io::Result<()> {
+    let client = client.await.map_err(io::Error::other)?;
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
-    let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
-    let lane = |from, to, to_client| {
-        let messages = terms.is_websocket.then(Messages::default);
-        Lane { from, to, messages, is_writing: false, to_client }
-    };
-    let mut there = lane(from_client, to_upstream, false);
-    let mut back = lane(from_upstream, to_client, true);
+    let (from_replica, to_replica) = tokio::io::split(replica);
+    let mut there = Lane::new(from_client, to_replica, terms.is_websocket, false);
+    let mut back = Lane::new(from_replica, to_client, terms.is_websocket, true);
     let moved = Cell::new(0);
     tokio::select! {
         ended = async { tokio::try_join!(there.copy(&moved), back.copy(&moved)) } => {
@@ -72,7 +67,12 @@ async fn silence(moved: &Cell<u64>, idle: Duration) {
     }
 }
 
-impl Lane {
+impl<F: AsyncRead, T: AsyncWrite> Lane<F, T> {
+    fn new(from: ReadHalf<F>, to: WriteHalf<T>, is_websocket: bool, to_client: bool) -> Self {
+        let messages = is_websocket.then(Messages::default);
+        Lane { from, to, messages, is_writing: false, to_client }
+    }
+
     async fn copy(&mut self, moved: &Cell<u64>) -> io::Result<()> {
         let mut buffer = vec![0; 16 * 1024];
         loop {

@@ -2,6 +2,7 @@
 //! the client asked.
 
 use super::answer::Refusal;
+use super::body::Body;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{self, CONTENT_LENGTH, HeaderMap, HeaderValue};
@@ -68,7 +69,7 @@ impl Upgrade {
         }
     }
 
-    pub(super) fn agree(&self, response: &mut Response<Incoming>) {
+    pub(super) fn agree(&self, response: &mut Response<Body>) {
         if self.is_http2 {
             *response.status_mut() = StatusCode::OK;
             response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);

@@ -97,7 +97,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                     worker.routes.keep(&table);
                 }
             },
-            _ = sweep.tick() => worker.pool.sweep(worker.shared.config.clock.mono()),
+            _ = sweep.tick() => worker.pool.sweep(),
             () = stopping.as_mut() => break,
             Some(_) = accepting.join_next(), if !accepting.is_empty() => {}
         }

@@ -6,6 +6,7 @@
 pub mod compress;
 pub mod fields;
 pub mod framing;
+pub mod response;
 pub mod sticky;
 
 mod bucket;
