@@ -5,12 +5,13 @@
 
 use crate::endpoints::{Extra, service_of};
 use crate::listeners::{ListenKey, ListenKind};
+use crate::names::Names;
 use crate::pem::split_pem;
 use crate::table::{PortTarget, Route, ServedCertificate, Service, Site, Table};
-use jaco_model::spec::{DeploymentSpec, PortMode, TlsMode};
+use jaco_model::spec::{DeploymentSpec, PortMode, RouteOptions, TlsMode};
 use jaco_model::{DeploymentName, ServiceName};
 use jaco_state::{RouteOf, State, owner_of, routed_specs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl Table {
                 .collect(),
             services: BTreeMap::new(),
         };
-        let routed = table.sites.values().flat_map(|site| site.routes.values());
+        let routed = table.sites.iter().flat_map(|site| &site.routes);
         let mut led_to: BTreeSet<(DeploymentName, ServiceName)> = routed
             .filter_map(|route| {
                 let target = route.spec.target.as_ref()?;
@@ -64,7 +65,9 @@ impl Table {
 
     /// Whether both serve the same. Exact for tables of which one was built from the other.
     pub(crate) fn is_same(&self, other: &Table) -> bool {
-        same(&self.sites, &other.sites)
+        let mut sites = self.sites.iter().zip(&other.sites);
+        self.sites.len() == other.sites.len()
+            && sites.all(|(one, other)| Arc::ptr_eq(one, other))
             && same(&self.services, &other.services)
             && same(&self.ports, &other.ports)
             && self.tokens == other.tokens
@@ -92,17 +95,18 @@ fn fresh(
     Some(reuse(before.services.get(key), now))
 }
 
-fn sites(state: &State, before: &Table) -> BTreeMap<String, Arc<Site>> {
+fn sites(state: &State, before: &Table) -> Names<Arc<Site>> {
     let mut by_domain: BTreeMap<&str, Vec<RouteOf<'_>>> = BTreeMap::new();
     for spec in routed_specs(state) {
         for route in &spec.routes {
             by_domain.entry(&route.domain).or_default().push((spec, route));
         }
     }
+    let mut options = Options::default();
     let site = |(domain, routes): (&str, Vec<_>)| {
         let before = before.sites.get(domain);
-        let now = site_of(state, domain, &routes, before.map(AsRef::as_ref))?;
-        Some((domain.to_owned(), reuse(before, now)))
+        let now = site_of(state, domain, &routes, before.map(AsRef::as_ref), &mut options)?;
+        Some(reuse(before, now))
     };
     by_domain.into_iter().filter_map(site).collect()
 }
@@ -113,22 +117,31 @@ fn site_of(
     domain: &str,
     routes: &[RouteOf<'_>],
     before: Option<&Site>,
+    options: &mut Options,
 ) -> Option<Site> {
     let (owner, first) = owner_of(routes)?;
     let may_add = |name: &DeploymentName| {
         let mut own = routes.iter().filter(|(spec, _)| spec.name == owner.name);
         *name == owner.name || own.any(|(_, route)| route.shared_with.contains(name))
     };
-    let mut served: BTreeMap<String, Arc<Route>> = BTreeMap::new();
+    let mut served: BTreeMap<&str, Arc<Route>> = BTreeMap::new();
     let (own, others): (Vec<_>, Vec<_>) = routes.iter().partition(|(s, _)| s.name == owner.name);
     for (spec, route) in own.into_iter().chain(others) {
-        if served.contains_key(&route.path) || !may_add(&spec.name) {
+        if served.contains_key(&*route.path) || !may_add(&spec.name) {
             continue;
         }
         let kept = before.and_then(|site| site.routes.get(&route.path));
-        let kept = kept.filter(|kept| kept.deployment == spec.name && kept.spec == *route);
-        let made = || Arc::new(Route { deployment: spec.name.clone(), spec: (*route).clone() });
-        served.insert(route.path.clone(), kept.map_or_else(made, Arc::clone));
+        let route_now = match kept.filter(|kept| kept.is_of(&spec.name, route)) {
+            Some(kept) => {
+                options.note(&kept.spec.options);
+                kept.clone()
+            }
+            None => {
+                let options = options.shared(&route.options);
+                Arc::new(Route::new(spec.name.clone(), route, options))
+            }
+        };
+        served.insert(&route.path, route_now);
     }
     let certificate = certificate_of(state, domain, owner, &first.tls);
     let kept = before.and_then(|site| site.certificate.as_ref());
@@ -137,8 +150,34 @@ fn site_of(
         owner: owner.name.clone(),
         tls: first.tls.clone(),
         certificate: certificate.map(|now| reuse(kept, now)),
-        routes: served,
+        routes: served.into_values().collect(),
     })
+}
+
+/// Options that routes have in common.
+#[derive(Debug, Default)]
+struct Options(VecDeque<Arc<RouteOptions>>);
+
+/// So many different ones are remembered, those met last.
+const OPTIONS: usize = 8;
+
+impl Options {
+    /// Options that others may share from now on.
+    fn note(&mut self, met: &Arc<RouteOptions>) {
+        if self.0.iter().any(|known| Arc::ptr_eq(known, met)) {
+            return;
+        }
+        self.0.truncate(OPTIONS - 1);
+        self.0.push_front(met.clone());
+    }
+
+    /// Equal ones that were met before, else a copy.
+    fn shared(&mut self, wanted: &RouteOptions) -> Arc<RouteOptions> {
+        let known = self.0.iter().find(|known| ***known == *wanted);
+        let shared = known.map_or_else(|| Arc::new(wanted.clone()), Arc::clone);
+        self.note(&shared);
+        shared
+    }
 }
 
 /// The certificate to serve.
@@ -182,4 +221,28 @@ fn ports(state: &State, before: &Table) -> BTreeMap<ListenKey, Arc<PortTarget>> 
         }
     }
     ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_share_equal_options_also_with_those_that_are_kept() {
+        let with = |limit| RouteOptions { body_limit: limit, ..RouteOptions::default() };
+        let kept = Arc::new(with(Some(1)));
+        let mut options = Options::default();
+        options.note(&kept);
+        assert!(Arc::ptr_eq(&options.shared(&with(Some(1))), &kept));
+        let plain = options.shared(&with(None));
+        for limit in 1..OPTIONS as u64 {
+            assert_eq!(options.shared(&with(Some(limit))).body_limit, Some(limit));
+            assert!(Arc::ptr_eq(&options.shared(&with(None)), &plain), "{limit}");
+        }
+        for limit in 0..OPTIONS as u64 {
+            options.shared(&with(Some(100 + limit)));
+        }
+        assert_eq!(options.0.len(), OPTIONS);
+        assert!(!Arc::ptr_eq(&options.shared(&with(None)), &plain), "forgotten for others");
+    }
 }

@@ -1,7 +1,8 @@
 //! What requests are answered from: a value that is made anew, never changed.
 
 use crate::listeners::ListenKey;
-use jaco_model::spec::{PortOptions, RouteSpec, TlsMode};
+use crate::names::{Named, Names};
+use jaco_model::spec::{PortOptions, RouteOptions, RouteSpec, RouteTarget, TlsMode};
 use jaco_model::{DeploymentName, InstanceId, Millis, NodeId, ServiceName, WallMs};
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Domains by name; those with a wildcard begin with `*.`.
-    pub sites: BTreeMap<String, Arc<Site>>,
+    pub sites: Names<Arc<Site>>,
     /// Services that a route or a port leads to, with the replicas that may take requests.
     pub services: BTreeMap<(DeploymentName, ServiceName), Arc<Service>>,
     /// Targets of TCP and UDP listeners.
@@ -88,7 +89,13 @@ pub struct Site {
     /// The certificate to serve, if there is one: PEM chain and PEM key.
     pub certificate: Option<Arc<ServedCertificate>>,
     /// Routes by path, the empty path being the catch-all.
-    pub routes: BTreeMap<String, Arc<Route>>,
+    pub routes: Names<Arc<Route>>,
+}
+
+impl Named for Site {
+    fn name(&self) -> &str {
+        &self.domain
+    }
 }
 
 /// A certificate as the driver loads it. Equal values are loaded once.
@@ -112,7 +119,52 @@ pub struct Route {
     /// Whose.
     pub deployment: DeploymentName,
     /// What the user wrote.
-    pub spec: RouteSpec,
+    pub spec: Terms,
+}
+
+/// What requests need of a route's spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// As in the spec.
+    pub domain: String,
+    /// As in the spec.
+    pub path: String,
+    /// As in the spec.
+    pub target: Option<RouteTarget>,
+    /// As in the spec.
+    pub tls: TlsMode,
+    /// As in the spec. Most routes of a cluster have the same, and they are large: one copy of
+    /// them is in the processor's cache, a thousand are not.
+    pub options: Arc<RouteOptions>,
+}
+
+impl Route {
+    /// A route with these options, which are those of the spec.
+    pub fn new(deployment: DeploymentName, spec: &RouteSpec, options: Arc<RouteOptions>) -> Route {
+        let spec = Terms {
+            domain: spec.domain.clone(),
+            path: spec.path.clone(),
+            target: spec.target.clone(),
+            tls: spec.tls.clone(),
+            options,
+        };
+        Route { deployment, spec }
+    }
+
+    /// Whether it is what this spec of this deployment makes.
+    pub(crate) fn is_of(&self, deployment: &DeploymentName, spec: &RouteSpec) -> bool {
+        let own = &self.spec;
+        self.deployment == *deployment
+            && (&own.domain, &own.path) == (&spec.domain, &spec.path)
+            && (&own.target, &own.tls) == (&spec.target, &spec.tls)
+            && *own.options == spec.options
+    }
+}
+
+impl Named for Route {
+    fn name(&self) -> &str {
+        &self.spec.path
+    }
 }
 
 /// A service with those of its replicas that may take requests.

@@ -1,60 +1,66 @@
 //! Certificates by name, changed while connections run.
 
 use arc_swap::ArcSwap;
-use jaco_ingress_core::request::wildcard_of;
-use jaco_ingress_core::{ServedCertificate, Table};
+use jaco_ingress_core::{Named, Names, ServedCertificate, Site, Table};
 use rustls::crypto::ring::kx_group;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-type Loaded = (Arc<ServedCertificate>, Arc<CertifiedKey>);
+/// The certificate of a site, parsed.
+#[derive(Clone, Debug)]
+struct Loaded {
+    site: Arc<Site>,
+    /// May be of before: better that one than none.
+    served: Arc<ServedCertificate>,
+    key: Arc<CertifiedKey>,
+}
+
+impl Named for Loaded {
+    fn name(&self) -> &str {
+        &self.site.domain
+    }
+}
 
 /// What is served now.
 #[derive(Debug, Default)]
-pub(super) struct Certificates(ArcSwap<BTreeMap<String, Loaded>>);
+pub(super) struct Certificates(ArcSwap<Names<Loaded>>);
 
 impl Certificates {
     /// Takes those of a table. What was parsed before is not parsed again.
     pub(super) fn load(&self, table: &Table) {
         let before = self.0.load();
-        let mut now: BTreeMap<String, Loaded> = BTreeMap::new();
-        for (domain, site) in &table.sites {
+        let mut now: Vec<Loaded> = Vec::new();
+        for site in &table.sites {
             let Some(served) = &site.certificate else { continue };
-            let same = before.get(domain).or_else(|| now.values().next_back());
-            let key = match same.filter(|(old, _)| old == served) {
-                Some((_, key)) => key.clone(),
-                None => match parse(served) {
+            let (site, served, old) = (site.clone(), served.clone(), before.get(&site.domain));
+            let same = old.or(now.last()).filter(|old| old.served == served);
+            let key = match same {
+                Some(same) => same.key.clone(),
+                None => match parse(&served) {
                     Ok(key) => Arc::new(key),
                     Err(error) => {
-                        tracing::error!(domain, %error, "cannot load a certificate");
-                        // Better the one before than none.
-                        if let Some(old) = before.get(domain) {
-                            now.insert(domain.clone(), old.clone());
-                        }
+                        tracing::error!(domain = site.domain, %error, "cannot load a certificate");
+                        now.extend(old.map(|old| Loaded { site, ..old.clone() }));
                         continue;
                     }
                 },
             };
-            now.insert(domain.clone(), (served.clone(), key));
+            now.push(Loaded { site, served, key });
         }
-        self.0.store(Arc::new(now));
+        self.0.store(Arc::new(now.into_iter().collect()));
     }
 
     /// The one for a name of a handshake.
     pub(super) fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        let name = name.to_ascii_lowercase();
-        let loaded = self.0.load();
-        let found = loaded.get(&name).or_else(|| loaded.get(&wildcard_of(&name)?));
-        found.map(|(_, key)| key.clone())
+        self.0.load().host(&name.to_ascii_lowercase()).map(|loaded| loaded.key.clone())
     }
 
     /// Whether there is one for this site.
     pub(super) fn has(&self, domain: &str) -> bool {
-        self.0.load().contains_key(domain)
+        self.0.load().get(domain).is_some()
     }
 
     /// The settings of TLS with this as their resolver.

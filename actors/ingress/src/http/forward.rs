@@ -16,10 +16,10 @@ use hyper::header::{
     HeaderValue, SET_COOKIE,
 };
 use hyper::{Request, Response, StatusCode, Uri, Version};
+use jaco_ingress_core::Route;
 use jaco_ingress_core::request::compress::takes_gzip;
 use jaco_ingress_core::request::fields::host_of;
 use jaco_ingress_core::request::{sticky, stripped};
-use jaco_ingress_core::{Route, Table};
 use jaco_kit_core::mix::fnv;
 use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, RouteTarget, UpstreamProtocol};
 use std::borrow::Cow;
@@ -50,8 +50,7 @@ impl Visit {
         let options = &route.spec.options;
         let no_route = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
         let target = route.spec.target.as_ref().ok_or_else(no_route)?;
-        let table = self.table.clone();
-        let crew = self.crew(known, route, &table).ok_or_else(Refusal::no_upstream)?;
+        let crew = known.crew(&self.table, self.shared()).ok_or_else(Refusal::no_upstream)?;
         let is_http2 = match target.protocol {
             UpstreamProtocol::H2c | UpstreamProtocol::Grpc => true,
             UpstreamProtocol::Http | UpstreamProtocol::Https => self.asked.is_grpc,
@@ -133,13 +132,6 @@ impl Visit {
             _ => self.host.clone(),
         };
         Some(Arc::new(Tls { name, is_checked: target.verify }))
-    }
-
-    fn crew(&self, known: &Known, route: &Route, table: &Table) -> Option<Rc<Crew>> {
-        let target = route.spec.target.as_ref()?;
-        let service = table.service(&route.deployment, &target.service)?;
-        let (shared, now) = (self.shared(), self.shared().config.clock.mono());
-        Some(known.crew(service, &shared.loads, &shared.config.cookie_key, now))
     }
 
     /// What keeps a client at its replica, as far as the policy asks for it. A client without the

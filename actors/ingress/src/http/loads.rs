@@ -3,17 +3,20 @@
 //! Counters are shared by all threads and found under a lock, once for each change of a route or
 //! its replicas; each thread keeps what it found, so that requests take no lock.
 
+use super::driver::Shared;
 use super::line::Line;
 use super::meter::Requests;
 use jaco_ingress_core::request::{Buckets, Budget, Load, sticky};
 use jaco_ingress_core::{Endpoint, Route, Service, Table};
 use jaco_kit_core::Mono;
+use jaco_kit_core::mix::{fnv, mix};
 use jaco_model::{DeploymentName, InstanceId, ServiceName};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Counts of one route.
 #[derive(Debug, Default)]
@@ -71,9 +74,7 @@ impl Loads {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.retain(|(deployment, name, _), _| table.service(deployment, name).is_some());
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.retain(|(domain, path), _| {
-            table.sites.get(domain).is_some_and(|site| site.routes.contains_key(path))
-        });
+        meters.retain(|(domain, path), _| table.route(domain, path).is_some());
     }
 }
 
@@ -128,7 +129,15 @@ pub(super) struct Known {
     route: Arc<Route>,
     pub(super) meter: Arc<Meter>,
     turn: Cell<u64>,
-    crew: RefCell<Option<Rc<Crew>>>,
+    crew: RefCell<Option<Seen>>,
+}
+
+/// The replicas of a route in one table.
+#[derive(Debug)]
+struct Seen {
+    /// Whoever holds it keeps its address from being another's.
+    table: Weak<Table>,
+    crew: Rc<Crew>,
 }
 
 impl Known {
@@ -137,41 +146,67 @@ impl Known {
         self.turn.replace(self.turn.get().wrapping_add(1))
     }
 
-    /// The replicas of this service, at the port that the route leads to.
-    pub(super) fn crew(
-        &self,
-        service: &Arc<Service>,
-        loads: &Loads,
-        cookie_key: &[u8; 32],
-        now: Mono,
-    ) -> Rc<Crew> {
-        let mut known = self.crew.borrow_mut();
-        if let Some(crew) = known.as_ref().filter(|crew| Arc::ptr_eq(&crew.service, service)) {
-            return crew.clone();
+    /// The replicas that a table has for the route's target.
+    pub(super) fn crew(&self, table: &Arc<Table>, shared: &Shared) -> Option<Rc<Crew>> {
+        let mut seen = self.crew.borrow_mut();
+        let before = seen.as_ref();
+        if let Some(same) = before.filter(|seen| seen.table.as_ptr() == Arc::as_ptr(table)) {
+            return Some(same.crew.clone());
         }
-        let spec = &self.route.spec;
-        let port = spec.target.as_ref().map_or(0, |target| target.port);
+        let target = self.route.spec.target.as_ref()?;
+        let service = table.service(&self.route.deployment, &target.service)?;
+        let crew = match before.filter(|seen| Arc::ptr_eq(&seen.crew.service, service)) {
+            Some(same) => same.crew.clone(),
+            None => Rc::new(self.assemble(service, target.port, shared)),
+        };
+        seen.replace(Seen { table: Arc::downgrade(table), crew: crew.clone() });
+        Some(crew)
+    }
+
+    fn assemble(&self, service: &Arc<Service>, port: u16, shared: &Shared) -> Crew {
+        let (config, loads) = (&shared.config, &shared.loads);
         let instances = service.endpoints.iter().map(|endpoint| &endpoint.instance);
-        let is_sticky = spec.options.sticky.is_some();
-        let marks = instances.filter(|_| is_sticky).map(|it| sticky::mark(cookie_key, it));
-        let crew = Rc::new(Crew {
+        let is_sticky = self.route.spec.options.sticky.is_some();
+        let marks = instances.filter(|_| is_sticky).map(|it| sticky::mark(&config.cookie_key, it));
+        Crew {
             service: service.clone(),
-            loads: loads.of(service, port, now),
+            loads: loads.of(service, port, config.clock.mono()),
             line: loads.line(service, port),
             marks: marks.collect(),
-        });
-        known.replace(crew.clone());
-        crew
+        }
     }
 }
 
 /// What one thread knows.
 #[derive(Debug, Default)]
-pub(super) struct Routes(RefCell<BTreeMap<usize, Rc<Known>>>);
+pub(super) struct Routes(RefCell<HashMap<usize, Rc<Known>, BuildHasherDefault<Address>>>);
+
+/// Spreads addresses. Nobody chooses them who would want them to collide.
+#[derive(Debug, Default)]
+struct Address(u64);
+
+impl Hasher for Address {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = mix(self.0 ^ fnv(bytes.iter().copied(), 0));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0 = mix(self.0 ^ number as u64);
+    }
+}
 
 impl Routes {
-    /// `turn` is where a route that is new begins to count.
-    pub(super) fn get(&self, route: &Arc<Route>, loads: &Loads, turn: u64) -> Rc<Known> {
+    /// `turn` tells where a route that is new begins to count.
+    pub(super) fn get(
+        &self,
+        route: &Arc<Route>,
+        loads: &Loads,
+        turn: impl FnOnce() -> u64,
+    ) -> Rc<Known> {
         // Whoever holds the route keeps its address from being another's.
         let key = Arc::as_ptr(route).addr();
         let mut known = self.0.borrow_mut();
@@ -179,7 +214,7 @@ impl Routes {
             Rc::new(Known {
                 route: route.clone(),
                 meter: loads.meter(route),
-                turn: Cell::new(turn),
+                turn: Cell::new(turn()),
                 crew: RefCell::default(),
             })
         };
@@ -190,7 +225,7 @@ impl Routes {
     pub(super) fn keep(&self, table: &Table) {
         self.0.borrow_mut().retain(|_, known| {
             let spec = &known.route.spec;
-            let now = table.sites.get(&spec.domain).and_then(|site| site.routes.get(&spec.path));
+            let now = table.route(&spec.domain, &spec.path);
             now.is_some_and(|route| Arc::ptr_eq(route, &known.route))
         });
     }

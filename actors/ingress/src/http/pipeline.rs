@@ -171,7 +171,7 @@ impl Visit {
         }
         let (route, path) = self.find(&request)?;
         self.route = Some(route.clone());
-        let known = self.worker.routes.get(&route, &self.shared().loads, self.worker.random());
+        let known = self.worker.routes.get(&route, &self.shared().loads, || self.worker.random());
         self.known = Some(known.clone());
         self.secure(&route, &request)?;
         self.admit(&route, &known, request.headers()).await?;
@@ -209,8 +209,9 @@ impl Visit {
         let site = self.table.site(&self.host);
         if let Some(name) = &self.peer.name {
             // Names of one owner may share a connection when its certificate was for one of them.
-            let served = self.table.site(name).ok_or_else(misdirected)?;
             let site = site.ok_or_else(misdirected)?;
+            let served = if *name == self.host { Some(site) } else { self.table.site(name) };
+            let served = served.ok_or_else(misdirected)?;
             let is_covered = site.certificate == served.certificate && site.owner == served.owner;
             if !is_covered || site.certificate.is_none() {
                 return Err(misdirected());

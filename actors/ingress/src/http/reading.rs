@@ -52,7 +52,7 @@ impl Meters {
         let shared = &self.0;
         let table = shared.table.load_full();
         let routes = shared.loads.meters().into_iter().filter_map(|((domain, path), meter)| {
-            let route = table.sites.get(&domain)?.routes.get(&path)?;
+            let route = table.route(&domain, &path)?;
             let service = match &route.spec.target {
                 Some(target) => format!("{}/{}", route.deployment, target.service),
                 None => route.deployment.to_string(),

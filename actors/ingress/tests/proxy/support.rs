@@ -18,7 +18,7 @@ use jaco_model::spec::{
 use jaco_model::{
     DeploymentName, Generation, InstanceId, Millis, NodeId, ReplicaId, ServiceName, WallMs,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -122,14 +122,15 @@ pub(crate) fn table(
         options: RouteOptions::default(),
     };
     adjust(&mut spec);
+    let options = Arc::new(spec.options.clone());
     let site = Site {
         domain: spec.domain.clone(),
         owner: deployment.clone(),
         tls: spec.tls.clone(),
         certificate: None,
-        routes: BTreeMap::from([(spec.path.clone(), Arc::new(Route { deployment, spec }))]),
+        routes: [Arc::new(Route::new(deployment, &spec, options))].into_iter().collect(),
     };
-    table.sites.insert(site.domain.clone(), Arc::new(site));
+    table.sites = table.sites.with(Arc::new(site));
     table
 }
 
@@ -138,9 +139,9 @@ pub(crate) fn certify(table: &mut Table, domain: &str) -> Vec<u8> {
     let made = rcgen::generate_simple_self_signed(vec![domain.to_owned()]).unwrap();
     let served =
         ServedCertificate { chain_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() };
-    let mut site = Site::clone(&table.sites[domain]);
+    let mut site = Site::clone(table.sites.get(domain).unwrap());
     site.certificate = Some(Arc::new(served));
-    table.sites.insert(domain.to_owned(), Arc::new(site));
+    table.sites = table.sites.with(Arc::new(site));
     made.cert.der().to_vec()
 }
 

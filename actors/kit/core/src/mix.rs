@@ -17,9 +17,37 @@ pub fn mix(mut number: u64) -> u64 {
 
 /// A hash of bytes (FNV-1a, 64 bits), begun with a seed.
 pub fn fnv(bytes: impl IntoIterator<Item = u8>, seed: u64) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut hash = Fnv(Fnv::default().0 ^ seed);
+    bytes.into_iter().for_each(|byte| hash.add(byte));
+    hash.value()
+}
+
+/// The same hash byte by byte, for whoever needs it of each beginning as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fnv(u64);
+
+impl Fnv {
+    /// Of these bytes.
+    pub fn of(bytes: impl IntoIterator<Item = u8>) -> Fnv {
+        Fnv(fnv(bytes, 0))
+    }
+
+    /// Takes one more byte.
+    pub fn add(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+
+    /// The hash of the bytes so far.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// Of no bytes.
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! Tables for our proxy: one route, or as many as a large cluster has.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use jaco_ingress_core::{
     Endpoint, ListenKey, ListenKind, PortTarget, Route, ServedCertificate, Service, Site, Table,
+    Terms,
 };
 use jaco_model::spec::{
-    Challenge, PortOptions, Protocol, Redirect, RouteOptions, RouteSpec, RouteTarget, TlsMode,
-    UpstreamProtocol,
+    PortOptions, Protocol, Redirect, RouteOptions, RouteTarget, TlsMode, UpstreamProtocol,
 };
 use jaco_model::{
     DeploymentName, Generation, InstanceId, Millis, NodeId, ReplicaId, ServiceName, WallMs,
@@ -26,13 +25,13 @@ pub(super) fn port(number: u16) -> ListenKey {
 /// A table with so many routes, each host with a service of its own.
 pub(super) fn table(routes: usize, certificate: &Arc<ServedCertificate>) -> Table {
     let mut table = Table::default();
+    let mut sites = Vec::new();
+    let options = Arc::new(plain());
     for host in 0..routes.div_ceil(PATHS) {
         let name = if host == 0 { NAME.to_owned() } else { host_name(host) };
         let service = ServiceName::new(format!("web-{host}"));
-        let paths = (0..PATHS.min(routes)).map(|path| {
-            let route = route(&name, path_name(path), &service, RouteOptions::default());
-            (path_name(path), Arc::new(route))
-        });
+        let paths = (0..PATHS.min(routes))
+            .map(|path| Arc::new(route(&name, path_name(path), &service, &options)));
         let site = Site {
             domain: name.clone(),
             owner: deployment(),
@@ -40,9 +39,10 @@ pub(super) fn table(routes: usize, certificate: &Arc<ServedCertificate>) -> Tabl
             certificate: (host == 0).then(|| certificate.clone()),
             routes: paths.collect(),
         };
-        table.sites.insert(name, Arc::new(site));
+        sites.push(Arc::new(site));
         table.services.insert((deployment(), service.clone()), Arc::new(replicas(service)));
     }
+    table.sites = sites.into_iter().collect();
     let service = ServiceName::new("web-0");
     for (here, there) in [(Proxy::Jaco.source(), SOURCE), (Proxy::Jaco.echo(), ECHO)] {
         let target = PortTarget {
@@ -59,15 +59,15 @@ pub(super) fn table(routes: usize, certificate: &Arc<ServedCertificate>) -> Tabl
 /// The same with another route at the first host: `/fresh-N`, which redirects.
 pub(super) fn changed(table: &Table, fresh: u64) -> Table {
     let mut changed = table.clone();
-    if let Some(site) = changed.sites.get_mut(NAME) {
+    if let Some(site) = table.sites.get(NAME) {
         let mut now = Site::clone(site);
         let path = format!("/fresh-{fresh}");
         let redirect =
             Redirect { to: "/".to_owned(), status: 302, keep_path: false, keep_query: false };
-        let options = RouteOptions { redirect: Some(redirect), ..RouteOptions::default() };
-        let route = route(NAME, path.clone(), &ServiceName::new("web-0"), options);
-        now.routes.insert(path, Arc::new(route));
-        *site = Arc::new(now);
+        let options = Arc::new(RouteOptions { redirect: Some(redirect), ..plain() });
+        let route = route(NAME, path, &ServiceName::new("web-0"), &options);
+        now.routes = now.routes.with(Arc::new(route));
+        changed.sites = table.sites.with(Arc::new(now));
     }
     changed
 }
@@ -76,22 +76,24 @@ fn deployment() -> DeploymentName {
     DeploymentName::new("bench")
 }
 
-fn route(domain: &str, path: String, service: &ServiceName, options: RouteOptions) -> Route {
+/// The same host is asked for with TLS and without.
+fn plain() -> RouteOptions {
+    RouteOptions { https_redirect: false, ..RouteOptions::default() }
+}
+
+fn route(domain: &str, path: String, service: &ServiceName, options: &Arc<RouteOptions>) -> Route {
     let target = RouteTarget {
         service: service.clone(),
         port: SERVICE,
         protocol: UpstreamProtocol::Http,
         verify: false,
     };
-    let spec = RouteSpec {
+    let spec = Terms {
         domain: domain.to_owned(),
         path,
         target: Some(target),
         tls: TlsMode::Auto,
-        challenge: Challenge::Http,
-        shared_with: BTreeSet::new(),
-        // The same host is asked for with TLS and without.
-        options: RouteOptions { https_redirect: false, ..options },
+        options: options.clone(),
     };
     Route { deployment: deployment(), spec }
 }
@@ -122,8 +124,7 @@ mod tests {
     fn a_table_has_as_many_routes_as_asked() {
         let certificate = ServedCertificate { chain_pem: String::new(), key_pem: String::new() };
         let certificate = Arc::new(certificate);
-        let count =
-            |table: &Table| table.sites.values().map(|site| site.routes.len()).sum::<usize>();
+        let count = |table: &Table| table.sites.iter().map(|site| site.routes.len()).sum::<usize>();
         assert_eq!(count(&table(1, &certificate)), 1);
         let many = table(10_000, &certificate);
         assert_eq!((count(&many), many.sites.len()), (10_000, 1_000));

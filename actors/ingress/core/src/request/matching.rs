@@ -8,26 +8,20 @@ impl Table {
     /// The site of a host that is lower case and has neither port nor trailing dot: its own, else
     /// the wildcard of exactly one label.
     pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
-        self.sites.get(host).or_else(|| self.sites.get(&wildcard_of(host)?))
+        self.sites.host(host)
+    }
+
+    /// The route of a domain, as it is written in its spec, and a path.
+    pub fn route(&self, domain: &str, path: &str) -> Option<&Arc<Route>> {
+        self.sites.get(domain)?.routes.get(path)
     }
 }
 
 impl Site {
     /// The route with the longest path at a segment's border, for a path that is normalised.
     pub fn route(&self, path: &str) -> Option<&Arc<Route>> {
-        let mut rest = path;
-        loop {
-            if let Some(route) = self.routes.get(rest) {
-                return Some(route);
-            }
-            rest = &rest[..rest.rfind('/')?];
-        }
+        self.routes.prefix(path)
     }
-}
-
-/// The one wildcard that stands for a name.
-pub fn wildcard_of(host: &str) -> Option<String> {
-    host.split_once('.').map(|(_, parent)| format!("*.{parent}"))
 }
 
 /// Decodes what needs no encoding and resolves `.` and `..`. `None` when that climbs above the

@@ -21,6 +21,6 @@ pub use bucket::{Buckets, Who};
 pub use budget::Budget;
 pub use choose::{Choice, NoReplica, choose};
 pub use load::Load;
-pub use matching::{normalise, wildcard_of};
+pub use matching::normalise;
 pub use retry::{Retries, Tried};
 pub use target::{redirected, stripped};

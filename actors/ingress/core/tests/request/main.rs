@@ -3,4 +3,5 @@
 mod choose;
 mod limits;
 mod matching;
+mod names;
 mod support;

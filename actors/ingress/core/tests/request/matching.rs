@@ -8,23 +8,21 @@ use jaco_model::DeploymentName;
 use jaco_model::name::is_under_wildcard;
 use jaco_model::spec::{Redirect, TlsMode};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn table(domains: &BTreeSet<String>, paths: &BTreeSet<String>) -> Table {
-    let mut table = Table::default();
-    for domain in domains {
-        let of = |path: &String| (path.clone(), Arc::new(route(domain, path)));
-        let site = Site {
+    let site = |domain: &String| {
+        let routes = paths.iter().map(|path| Arc::new(route(domain, path)));
+        Arc::new(Site {
             domain: domain.clone(),
             owner: DeploymentName::new("shop"),
             tls: TlsMode::Off,
             certificate: None,
-            routes: paths.iter().map(of).collect::<BTreeMap<_, _>>(),
-        };
-        table.sites.insert(domain.clone(), Arc::new(site));
-    }
-    table
+            routes: routes.collect(),
+        })
+    };
+    Table { sites: domains.iter().map(site).collect(), ..Table::default() }
 }
 
 /// Tries every route.

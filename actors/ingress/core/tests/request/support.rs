@@ -7,6 +7,7 @@ use jaco_model::spec::{Challenge, LbPolicy, LoadBalancing, RouteOptions, RouteSp
 use jaco_model::{DeploymentName, NodeId, WallMs};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Long after every replica was new.
@@ -70,5 +71,5 @@ pub(crate) fn route(domain: &str, path: &str) -> Route {
         shared_with: BTreeSet::new(),
         options: RouteOptions::default(),
     };
-    Route { deployment: DeploymentName::new("shop"), spec }
+    Route::new(DeploymentName::new("shop"), &spec, Arc::default())
 }
