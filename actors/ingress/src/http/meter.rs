@@ -1,7 +1,8 @@
-//! What is counted of each route while it serves: atomics that are there before the request comes.
-//! Nothing is locked or allocated for a request.
+//! What is counted of each route while it serves: atomics that are there before the request comes,
+//! but for those of a method that the route was never asked with. Nothing is locked for a request.
 
 use hyper::{Method, StatusCode};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ const BOUNDS: [u64; 12] = [
 /// Requests of one route, and how long they took.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    by_method: [Answers; METHODS.len()],
+    /// Few routes are asked with more than two methods.
+    by_method: [OnceLock<Box<Answers>>; METHODS.len()],
     took: Histogram,
     upstream: Histogram,
 }
@@ -54,7 +56,8 @@ impl Requests {
     ) {
         let name = method.as_str();
         let at = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len() - 1);
-        if let Some(counter) = self.by_method[at].0.get(slot(status.as_u16())) {
+        let answers = self.by_method[at].get_or_init(Box::default);
+        if let Some(counter) = answers.0.get(slot(status.as_u16())) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         self.took.count(took);
@@ -70,7 +73,8 @@ impl Requests {
             upstream: self.upstream.read(),
         };
         for (method, answers) in METHODS.into_iter().zip(&self.by_method) {
-            for (at, counter) in answers.0.iter().enumerate() {
+            let answers = answers.get().into_iter().flat_map(|answers| answers.0.iter());
+            for (at, counter) in answers.enumerate() {
                 let count = counter.load(Ordering::Relaxed);
                 if count > 0 {
                     counts.answers.push((method, code(at), count));
