@@ -98,8 +98,11 @@ pub(super) fn forwarded(
     headers.reserve(8);
     headers.remove(X_FORWARDED_PREFIX);
     let mut told = told.borrow_mut();
-    let told = match told.take().filter(|told| told.is_of(origin)) {
-        Some(same) => told.insert(same),
+    let told = match told.as_mut() {
+        Some(told) => {
+            told.be_of(origin);
+            &*told
+        }
         None => told.insert(Told::new(origin)),
     };
     match chain(headers, origin) {
@@ -118,7 +121,6 @@ pub(super) fn forwarded(
 /// client: nearly always all of them.
 #[derive(Debug)]
 pub(super) struct Told {
-    host: String,
     client: IpAddr,
     peer: HeaderValue,
     host_value: HeaderValue,
@@ -129,22 +131,32 @@ pub(super) struct Told {
 
 impl Told {
     fn new(origin: &Origin<'_>) -> Told {
-        // Addresses, numbers and hosts that were checked have nothing that a value may not have.
-        let value = |text: String| HeaderValue::try_from(text).unwrap_or(EMPTY);
+        let client = origin.client.to_string();
         Told {
-            host: origin.host.to_owned(),
             client: origin.client,
             peer: value(origin.peer.to_string()),
             host_value: value(origin.host.to_owned()),
             port: value(origin.port.to_string()),
-            client_value: value(origin.client.to_string()),
-            forwarded: value(fields::forwarded(origin)),
+            forwarded: value(fields::forwarded(origin, &client)),
+            client_value: value(client),
         }
     }
 
-    fn is_of(&self, origin: &Origin<'_>) -> bool {
-        self.client == origin.client && self.host == origin.host
+    /// Makes it what is said about this request.
+    fn be_of(&mut self, origin: &Origin<'_>) {
+        if self.client != origin.client {
+            *self = Told::new(origin);
+        } else if self.host_value != *origin.host {
+            let client = self.client_value.to_str().unwrap_or_default();
+            self.forwarded = value(fields::forwarded(origin, client));
+            self.host_value = value(origin.host.to_owned());
+        }
     }
+}
+
+/// Addresses, numbers and hosts that were checked have nothing that a value may not have.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(EMPTY)
 }
 
 /// The peer, after those that it speaks for when it is trusted; `None` is the peer alone.

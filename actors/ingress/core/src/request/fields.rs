@@ -84,13 +84,13 @@ pub fn is_forged(name: &str) -> bool {
     dashed.starts_with("x-forwarded") || ["x-real-ip", "x-request-id"].contains(&dashed.as_str())
 }
 
-/// The value of `Forwarded` (RFC 7239, 4).
-pub fn forwarded(origin: &Origin<'_>) -> String {
-    let (host, scheme) = (origin.host, origin.scheme);
-    match origin.client {
-        IpAddr::V4(client) => format!("for={client};host=\"{host}\";proto={scheme}"),
-        IpAddr::V6(client) => format!("for=\"[{client}]\";host=\"{host}\";proto={scheme}"),
-    }
+/// The value of `Forwarded` (RFC 7239, 4). `client` is the client's address as text.
+pub fn forwarded(origin: &Origin<'_>, client: &str) -> String {
+    let (before, after) = match origin.client {
+        IpAddr::V4(_) => ("for=", ";host=\""),
+        IpAddr::V6(_) => ("for=\"[", "]\";host=\""),
+    };
+    [before, client, after, origin.host, "\";proto=", origin.scheme].concat()
 }
 
 /// A value of a route's rule with its placeholders filled, each once: what a client sends is not

@@ -165,7 +165,7 @@ fn placeholders_are_filled_once() {
     assert_eq!(filled("{scheme}://{host}/{request_id}"), "https://a.test/{host}");
     assert_eq!(filled("{what}{client_ip}{"), "{what}2001:db8::1{");
     let wanted = "for=\"[2001:db8::1]\";host=\"a.test\";proto=https";
-    assert_eq!(fields::forwarded(&origin), wanted);
+    assert_eq!(fields::forwarded(&origin, "2001:db8::1"), wanted);
     assert!(fields::is_forged("x_forwarded_for") && fields::is_forged("x-real_ip"));
     assert!(!fields::is_forged("x-forwarded-for") && !fields::is_forged("my_header"));
 }
