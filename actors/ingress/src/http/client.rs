@@ -3,124 +3,21 @@
 //! found to be clear; in place of one that is not, the parser sees a request of ours, so that its
 //! answer keeps its place after those to earlier requests.
 
-use super::crowd::{Place, Seat, Young};
 use super::patience::Patience;
+use super::pulse::Pulse;
 use jaco_ingress_core::request::framing::{Framing, Wrong};
 use jaco_kit::Clock;
 use jaco_kit_core::Mono;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
-
-/// What a connection is doing.
-#[derive(Debug)]
-pub(super) struct Pulse {
-    /// Given back with the last that is left of the connection, which may be a tunnel.
-    _held: (Place, Option<Seat>),
-    /// Until the first request.
-    young: Mutex<Option<Young>>,
-    running: AtomicU32,
-    begun: AtomicU64,
-    is_tunnel: AtomicBool,
-    wrong: AtomicU8,
-    /// Waits for the answers before the one to what was wrong.
-    waiter: Mutex<Option<Waker>>,
-    /// When the last request ended, in milliseconds on the monotonic clock.
-    rested: AtomicU64,
-    ended: Notify,
-}
-
-/// A running request; it counts until it is dropped.
-#[derive(Debug)]
-pub(super) struct Beat(Arc<Pulse>);
-
-impl Pulse {
-    pub(super) fn new(place: Place, seat: Option<Seat>, young: Option<Young>) -> Pulse {
-        Pulse {
-            _held: (place, seat),
-            young: Mutex::new(young),
-            running: AtomicU32::default(),
-            begun: AtomicU64::default(),
-            is_tunnel: AtomicBool::default(),
-            wrong: AtomicU8::default(),
-            waiter: Mutex::default(),
-            rested: AtomicU64::default(),
-            ended: Notify::new(),
-        }
-    }
-
-    pub(super) fn begin(self: &Arc<Self>) -> Beat {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        if self.begun.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.young.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-        Beat(self.clone())
-    }
-
-    /// A request is over.
-    pub(super) fn rests(&self, now: Mono) {
-        self.rested.store(now.0, Ordering::Relaxed);
-    }
-
-    pub(super) fn running(&self) -> u32 {
-        self.running.load(Ordering::Relaxed)
-    }
-
-    /// What comes from now on is no HTTP.
-    pub(super) fn becomes_tunnel(&self) {
-        self.is_tunnel.store(true, Ordering::Relaxed);
-    }
-
-    /// Why the client was stopped.
-    pub(super) fn wrong(&self) -> Option<Wrong> {
-        match self.wrong.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(Wrong::Malformed),
-            2 => Some(Wrong::LongTarget),
-            _ => Some(Wrong::LongHeader),
-        }
-    }
-
-    fn stop(&self, wrong: Wrong) {
-        let code = match wrong {
-            Wrong::Malformed => 1,
-            Wrong::LongTarget => 2,
-            Wrong::LongHeader => 3,
-        };
-        self.wrong.store(code, Ordering::Relaxed);
-    }
-
-    /// The connection takes no more requests.
-    pub(super) fn end(&self) {
-        self.ended.notify_one();
-    }
-
-    /// Returns when the connection is to take no more requests.
-    pub(super) async fn ended(&self) {
-        self.ended.notified().await;
-    }
-
-    /// Requests so far.
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Beat {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-        if self.0.wrong.load(Ordering::Relaxed) > 0 {
-            let waiter = self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
-            waiter.into_iter().for_each(Waker::wake);
-        }
-    }
-}
+use tokio_rustls::server::TlsStream;
 
 /// The host of the request that stands for one that was not clear.
 pub(super) const STAND_IN: &str = "stand-in.invalid";
@@ -137,6 +34,29 @@ pub(super) struct Limits {
     /// Between requests.
     pub(super) idle: Duration,
     pub(super) clock: Clock,
+}
+
+/// Silence after which a connection keeps no buffers.
+const AWHILE: Duration = Duration::from_millis(200);
+
+/// A connection whose bytes can be waited for without room for them.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Ready when there may be something to read.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Socket for TcpStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Who reads then hears of an error.
+        self.poll_read_ready(cx).map(drop)
+    }
+}
+
+/// Only while nothing that was read is left in the session.
+impl Socket for Box<TlsStream<TcpStream>> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_ref().0.poll_readable(cx)
+    }
 }
 
 /// The connection of an HTTP/1 client.
@@ -158,6 +78,8 @@ pub(super) struct Client<S> {
     ready: Vec<u8>,
     /// The parser was told, or will be by what is ready, that the client was stopped.
     is_told: bool,
+    /// All that was written is out.
+    is_flushed: bool,
 }
 
 impl<S> Client<S> {
@@ -167,7 +89,7 @@ impl<S> Client<S> {
             stream,
             pulse,
             since: limits.clock.mono(),
-            until: Instant::now() + limits.header,
+            until: Instant::now() + AWHILE.min(limits.header),
             limits,
             patience: Patience::default(),
             leaves: None,
@@ -175,21 +97,33 @@ impl<S> Client<S> {
             held: Vec::new(),
             ready: Vec::new(),
             is_told: false,
+            is_flushed: true,
         }
     }
 
-    /// How long it may be silent yet; `None` is no longer.
-    fn left(&self) -> Option<Duration> {
+    /// Whether client and parser owe each other nothing.
+    fn is_quiet(&self) -> bool {
+        let is_empty = self.held.is_empty() && self.ready.is_empty();
+        let is_between = self.framing.is_between() && self.pulse.begun() == self.framing.heads();
+        is_empty && is_between && self.is_flushed && self.pulse.wrong().is_none()
+    }
+
+    /// How long the client has been silent, and how long it may be.
+    fn silence(&self) -> (Duration, Duration) {
         let limits = &self.limits;
-        if self.pulse.running() > 0 {
-            // Only the time after the answer counts.
-            return Some(limits.header);
-        }
         let is_begun = !self.held.is_empty() || self.pulse.begun() == 0;
         let longest = if is_begun { limits.header } else { limits.idle };
-        let since = self.since.max(Mono(self.pulse.rested.load(Ordering::Relaxed)));
-        let left = longest.checked_sub(limits.clock.mono().since(since));
-        left.filter(|left| !left.is_zero())
+        let since = self.since.max(self.pulse.last());
+        (limits.clock.mono().since(since), longest)
+    }
+
+    /// Takes back what a parser that goes has not looked at, and waits as long as a client may be
+    /// silent.
+    pub(super) fn rest(&mut self, unread: &[u8]) {
+        self.held = Vec::new();
+        self.ready = unread.to_vec();
+        let (silent, longest) = self.silence();
+        self.until = Instant::now() + longest.saturating_sub(silent);
     }
 
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
@@ -262,7 +196,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
                 self.hand_over(buf);
                 return Poll::Ready(Ok(()));
             }
-            let is_tunnel = self.pulse.is_tunnel.load(Ordering::Relaxed);
+            let is_tunnel = self.pulse.is_tunnel();
             if is_tunnel && !self.held.is_empty() {
                 // It spoke before it was told that it may.
                 self.ready.append(&mut self.held);
@@ -270,9 +204,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
             }
             if !is_tunnel && self.pulse.wrong().is_some() {
                 if !self.is_due() {
-                    let waiter = &self.pulse.waiter;
-                    *waiter.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(cx.waker().clone());
+                    self.pulse.wait(cx.waker());
                     return Poll::Pending;
                 }
                 self.stand_in();
@@ -286,7 +218,6 @@ impl<S: AsyncRead + Unpin> Client<S> {
             self.check(buf, from);
             if !was_held && !self.held.is_empty() {
                 self.since = self.limits.clock.mono();
-                self.until = Instant::now() + self.limits.header;
             }
             if buf.filled().len() > from {
                 return Poll::Ready(Ok(()));
@@ -305,13 +236,44 @@ impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
         if let Poll::Ready(outcome) = this.poll_checked(cx, buf) {
             return Poll::Ready(outcome);
         }
+        this.poll_late(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Client<S> {
+    /// Ready when the client has been silent for too long.
+    fn poll_late<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         loop {
-            ready!(this.patience.poll(cx, this.until));
-            match this.left() {
-                Some(left) => this.until = Instant::now() + left,
-                None => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            ready!(self.patience.poll(cx, self.until));
+            let mut next = AWHILE;
+            if self.pulse.running() == 0 {
+                let (silent, longest) = self.silence();
+                if silent >= longest {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                if silent >= AWHILE && self.is_quiet() {
+                    self.pulse.may_rest();
+                    return Poll::Pending;
+                }
+                next = next.min(longest - silent);
             }
+            self.until = Instant::now() + next;
         }
+    }
+}
+
+impl<S: Socket> Client<S> {
+    /// Waits for the client without room for what it says. Whether it speaks, in time.
+    pub(super) async fn speaks(&mut self) -> bool {
+        poll_fn(|cx| {
+            if !self.ready.is_empty() || self.stream.poll_readable(cx).is_ready() {
+                // The parser looks again after a while.
+                self.until = self.until.min(Instant::now() + AWHILE);
+                return Poll::Ready(true);
+            }
+            self.patience.poll(cx, self.until).map(|()| false)
+        })
+        .await
     }
 }
 
@@ -321,18 +283,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Client<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_flushed = false;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.is_flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     /// What a client still sends when it was answered early would reset the connection, and with it
     /// the answer: it is listened to for a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        if self.framing.is_between() || self.pulse.is_tunnel.load(Ordering::Relaxed) {
+        if self.framing.is_between() || self.pulse.is_tunnel() {
             return Poll::Ready(Ok(()));
         }
         let until = *self.leaves.get_or_insert_with(|| Instant::now() + LINGERS);
@@ -353,6 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Client<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_flushed = false;
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 

@@ -1,13 +1,14 @@
 //! One client's connection, from its first byte to its last.
 
 use super::body::Body;
-use super::client::{Client, Limits, Pulse};
 use super::counters::count;
 use super::crowd::{Place, Seat, Young};
 use super::driver::{Health, Phase};
 use super::headers::{self, Told};
+use super::http1;
 use super::pipeline;
 use super::proxied;
+use super::pulse::Pulse;
 use super::watched::Watched;
 use super::worker::Worker;
 use hyper::body::Incoming;
@@ -35,8 +36,6 @@ const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long those are waited for at the end who are about to ask for something, or seem so.
 const SILENT: Duration = Duration::from_secs(1);
-const HEADER_BYTES: usize = 32 * 1024;
-const HEADERS: usize = 100;
 
 /// What all requests of a connection have in common.
 #[derive(Debug)]
@@ -92,12 +91,12 @@ pub(super) async fn serve(
 ) {
     match Box::pin(welcome(&worker, stream, from, kind, place)).await {
         None => {}
-        Some(Ready::Http1(stream, peer)) => Box::pin(serve_http1(worker, stream, peer)).await,
+        Some(Ready::Http1(stream, peer)) => Box::pin(http1::serve(worker, stream, peer)).await,
         Some(Ready::Https(stream, peer)) => {
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 Box::pin(serve_http2(worker, stream, peer)).await;
             } else {
-                Box::pin(serve_http1(worker, stream, peer)).await;
+                Box::pin(http1::serve(worker, stream, peer)).await;
             }
         }
     }
@@ -168,7 +167,7 @@ async fn in_time<T>(
 }
 
 /// Returns at the end unless a request runs.
-async fn silence(pulse: &Pulse) {
+pub(super) async fn silence(pulse: &Pulse) {
     tokio::time::sleep(SILENT).await;
     if pulse.running() > 0 {
         std::future::pending().await
@@ -211,7 +210,8 @@ async fn handshake(worker: &Worker, stream: TcpStream) -> io::Result<TlsStream<T
     start.into_stream(worker.tls.clone()).await
 }
 
-async fn answer(
+/// Answers one request, and says which one is the last.
+pub(super) async fn answer(
     worker: Rc<Worker>,
     peer: Rc<Peer>,
     request: Request<Incoming>,
@@ -230,47 +230,6 @@ async fn answer(
         peer.pulse.end();
     }
     Ok(response)
-}
-
-async fn serve_http1<S>(worker: Rc<Worker>, stream: S, peer: Peer)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (phase, pulse) = (worker.phase.clone(), peer.pulse.clone());
-    let mut connection = {
-        let config = &worker.shared.config;
-        let (header, idle) = (config.header_timeout, config.idle_timeout);
-        let limits = Limits { header, idle, clock: config.clock };
-        let io = TokioIo::new(Client::new(stream, peer.pulse.clone(), limits));
-        let peer = Rc::new(peer);
-        // A box for each request is less than room for one in each idle connection.
-        let service =
-            service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder
-            // The client's own bounds are all there is to wait for: it hands over whole headers.
-            .header_read_timeout(None)
-            .max_headers(HEADERS)
-            .max_header_size(HEADER_BYTES)
-            .max_buf_size(2 * HEADER_BYTES);
-        Box::pin(builder.serve_connection(io, service).with_upgrades())
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = Phase::stopping(phase) => {
-            // Of a client that has asked for nothing yet the parser would not read what is there.
-            if pulse.begun() > 0 {
-                connection.as_mut().graceful_shutdown();
-            }
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = silence(&pulse) => Ok(()),
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a client's connection broke");
-    }
 }
 
 async fn serve_http2<S>(worker: Rc<Worker>, stream: S, peer: Peer)

@@ -253,7 +253,7 @@ impl Visit {
         let shared = self.shared();
         let now = shared.config.clock.mono();
         let took = now.since(self.began);
-        self.peer.pulse.rests(now);
+        self.peer.pulse.is_over(now);
         let requests = self.known.as_ref().map_or(&shared.strangers, |known| &known.meter.requests);
         requests.count(&self.method, status, took, self.upstream);
         uncount(&shared.counters.active);

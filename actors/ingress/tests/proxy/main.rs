@@ -7,6 +7,7 @@ mod balance;
 mod crowd;
 mod floods;
 mod http1;
+mod keepalive;
 mod meters;
 mod options;
 mod proxied;

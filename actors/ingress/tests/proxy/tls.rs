@@ -32,6 +32,16 @@ pub(crate) async fn handshake(
     name: &str,
     root: &[u8],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake_for(b"h2", stream, name, root).await
+}
+
+/// To speak a protocol.
+pub(crate) async fn handshake_for(
+    protocol: &[u8],
+    stream: TcpStream,
+    name: &str,
+    root: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(root.to_vec())).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -40,7 +50,7 @@ pub(crate) async fn handshake(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
