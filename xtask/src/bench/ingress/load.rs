@@ -121,8 +121,8 @@ fn h2load(stage: &Stage, speech: Speech) -> Command {
 /// So many connections that ask once and then stay, until this is stopped. They come at a pace that
 /// all proxies can follow, or memory of the rush would be counted too.
 pub(super) fn idle_command(stage: &Stage, proxy: Proxy, speech: Speech, clients: usize) -> Command {
-    let mut command = stage.programs.h2load.command();
-    command.args(["-t1", "--h1", "-c", &clients.to_string(), "-n", &(2 * clients).to_string()]);
+    let mut command = h2load(stage, speech);
+    command.args(["-c", &clients.to_string(), "-n", &(2 * clients).to_string()]);
     command.args(["-r", "10", "--rate-period", "10ms", "--rps", "0.01"]);
     command.arg(speech.url(proxy));
     command
