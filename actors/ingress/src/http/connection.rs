@@ -229,6 +229,11 @@ pub(super) async fn answer(
     } else if is_last {
         peer.pulse.end();
     }
+    if !is_http1 && let Some(id) = response.headers_mut().get_mut(headers::X_REQUEST_ID) {
+        // In the table of header compression, ids would drive out what comes again, and each new
+        // one would be compared with all of them.
+        id.set_sensitive(true);
+    }
     Ok(response)
 }
 
@@ -243,7 +248,9 @@ where
     let (pulse, client) = (peer.pulse.clone(), peer.client);
     let peer = Rc::new(peer);
     let watched = Watched::new(stream, shared.config.clock);
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
+    // Tasks are copied several times before they run, so they hold no more than a box.
+    let service =
+        service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
     let mut builder = hyper::server::conn::http2::Builder::new(Local);
     builder
         .timer(TokioTimer::new())
@@ -291,10 +298,8 @@ where
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Local;
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
+        tokio::task::spawn_local(future);
     }
 }
