@@ -54,24 +54,35 @@ impl Frames {
 
     /// Shows each frame whose header is complete.
     pub(crate) fn follow(&mut self, mut bytes: &[u8], mut each: impl FnMut(FrameHead)) {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let here = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.skip);
-                self.skip -= here;
-                bytes = &bytes[here as usize..];
-                continue;
-            }
-            let here = bytes.len().min(HEAD - self.have);
-            self.head[self.have..self.have + here].copy_from_slice(&bytes[..here]);
-            self.have += here;
-            bytes = &bytes[here..];
-            if self.have == HEAD {
-                self.have = 0;
-                let head = parse(self.head);
-                self.skip = head.length;
-                each(head);
-            }
+        loop {
+            let here = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.skip);
+            self.skip -= here;
+            bytes = &bytes[here as usize..];
+            let Some(head) = self.take_head(&mut bytes) else { return };
+            let head = parse(head);
+            self.skip = head.length;
+            each(head);
         }
+    }
+
+    /// The next header; `None` until it is complete.
+    fn take_head(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEAD]> {
+        // Nearly always it is in one piece.
+        if self.have == 0
+            && let Some((head, rest)) = bytes.split_first_chunk()
+        {
+            *bytes = rest;
+            return Some(*head);
+        }
+        let here = bytes.len().min(HEAD - self.have);
+        self.head[self.have..self.have + here].copy_from_slice(&bytes[..here]);
+        self.have += here;
+        *bytes = &bytes[here..];
+        if self.have < HEAD {
+            return None;
+        }
+        self.have = 0;
+        Some(self.head)
     }
 }
 

@@ -6,10 +6,10 @@ use super::crowd::{Place, Seat, Young};
 use super::driver::{Health, Phase};
 use super::headers::{self, Told};
 use super::http1;
+use super::http2;
 use super::pipeline;
 use super::proxied;
 use super::pulse::Pulse;
-use super::watched::Watched;
 use super::worker::Worker;
 use hyper::body::Incoming;
 use hyper::header::CONNECTION;
@@ -22,7 +22,6 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +32,8 @@ use tokio_rustls::server::TlsStream;
 
 /// A fatal alert as a record of TLS (RFC 8446, 5.1 and 6).
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Of TLS, and of an end that both sides agree on.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long those are waited for at the end who are about to ask for something, or seem so.
 const SILENT: Duration = Duration::from_secs(1);
 
@@ -94,7 +94,7 @@ pub(super) async fn serve(
         Some(Ready::Http1(stream, peer)) => Box::pin(http1::serve(worker, stream, peer)).await,
         Some(Ready::Https(stream, peer)) => {
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                Box::pin(serve_http2(worker, stream, peer)).await;
+                Box::pin(http2::serve(worker, stream, peer)).await;
             } else {
                 Box::pin(http1::serve(worker, stream, peer)).await;
             }
@@ -237,69 +237,3 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-async fn serve_http2<S>(worker: Rc<Worker>, stream: S, peer: Peer)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let shared = worker.shared.clone();
-    let idle = shared.config.idle_timeout;
-    let phase = worker.phase.clone();
-    let mut draining = pin!(Phase::draining(phase.clone()));
-    let (pulse, client) = (peer.pulse.clone(), peer.client);
-    let peer = Rc::new(peer);
-    let watched = Watched::new(stream, shared.config.clock);
-    // Tasks are copied several times before they run, so they hold no more than a box.
-    let service =
-        service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
-    let mut builder = hyper::server::conn::http2::Builder::new(Local);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
-        .max_header_list_size(64 * 1024)
-        .initial_stream_window_size(256 * 1024)
-        .initial_connection_window_size(1024 * 1024)
-        .max_send_buf_size(256 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(200)
-        .enable_connect_protocol();
-    let io = TokioIo::new(watched.clone());
-    let mut connection = pin!(builder.serve_connection(io, service));
-    let mut begun = 0;
-    let ended = loop {
-        tokio::select! {
-            ended = connection.as_mut() => break ended,
-            () = async { tokio::select! { () = pulse.ended() => {}, () = draining.as_mut() => {} } } => {
-                connection.as_mut().graceful_shutdown();
-                break tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = async { Phase::stopping(phase).await; silence(&pulse).await } => Ok(()),
-                };
-            }
-            () = tokio::time::sleep(idle) => {
-                if pulse.running() == 0 && pulse.begun() == begun {
-                    connection.as_mut().graceful_shutdown();
-                    let ended = tokio::time::timeout(HANDSHAKE, connection.as_mut()).await;
-                    break ended.unwrap_or(Ok(()));
-                }
-                begun = pulse.begun();
-            }
-        }
-    };
-    if let Some(flood) = watched.flood() {
-        count(&shared.counters.floods);
-        tracing::info!(client = %client, ?flood, "a client sent too many frames and was cut off");
-        watched.part().await;
-    } else if let Err(error) = ended {
-        tracing::debug!(%error, "a client's connection broke");
-    }
-}
-
-/// Runs the futures of a connection on its worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Local;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}

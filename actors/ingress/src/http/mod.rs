@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod auth;
+mod bell;
 mod body;
 mod certificates;
 mod client;
@@ -20,6 +21,7 @@ mod gates;
 mod gzip;
 mod headers;
 mod http1;
+mod http2;
 mod line;
 mod loads;
 mod meter;

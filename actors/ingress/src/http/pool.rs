@@ -1,7 +1,7 @@
 //! A worker's connections to the replicas.
 
 use super::body::Body;
-use super::connection::Local;
+use super::http2::Local;
 use super::replica::{Scratch, Wire};
 use super::secure::{Knock, Line, Way};
 use hyper::client::conn::http2;

@@ -1,5 +1,6 @@
 //! A client's HTTP/2 connection, whose frames are counted before the parser works on them.
 
+use super::bell::Bell;
 use jaco_ingress_core::{Flood, FloodGuard};
 use jaco_kit::Clock;
 use std::cell::{Cell, RefCell};
@@ -20,6 +21,8 @@ pub(super) struct Watched<S>(Rc<Eyes<S>>);
 
 struct Eyes<S> {
     stream: RefCell<S>,
+    /// Whether there may be something to read: the parser tries more often than something comes.
+    readable: Bell,
     guard: RefCell<FloodGuard>,
     flood: Cell<Option<Flood>>,
     clock: Clock,
@@ -36,6 +39,7 @@ impl<S> Watched<S> {
         let guard = RefCell::new(FloodGuard::new(clock.mono()));
         Watched(Rc::new(Eyes {
             stream: RefCell::new(stream),
+            readable: Bell::new(),
             guard,
             flood: Cell::new(None),
             clock,
@@ -71,7 +75,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let from = buf.filled().len();
-        ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buf))?;
+        let mut stream = self.0.stream.borrow_mut();
+        ready!(self.0.readable.poll(cx, |cx| Pin::new(&mut *stream).poll_read(cx, buf)))?;
         if self.0.flood.get().is_some() {
             return Poll::Ready(Ok(()));
         }
