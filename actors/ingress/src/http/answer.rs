@@ -89,19 +89,25 @@ fn kind_of(page: &str) -> &'static str {
 pub(super) struct Asked {
     accept: String,
     pub(super) is_grpc: bool,
-    pub(super) id: String,
+    /// The request's id, as a header has it.
+    pub(super) id: HeaderValue,
 }
 
 impl Asked {
-    pub(super) fn new(headers: &HeaderMap, id: String) -> Asked {
+    pub(super) fn new(headers: &HeaderMap, id: HeaderValue) -> Asked {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
         let is_grpc = text(CONTENT_TYPE).starts_with("application/grpc");
         Asked { accept: text(ACCEPT).to_owned(), is_grpc, id }
     }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
 }
 
 fn page(status: StatusCode, request: &Asked) -> (&'static str, String) {
-    let (code, id) = (status.as_u16(), &request.id);
+    let (code, id) = (status.as_u16(), request.id());
     let reason = status.canonical_reason().unwrap_or("Error");
     if request.accept.contains("text/html") {
         let body = format!(

@@ -5,7 +5,7 @@
 
 use super::patience::Patience;
 use super::pulse::Pulse;
-use jaco_ingress_core::request::framing::{Framing, Wrong};
+use jaco_ingress_core::request::framing::Framing;
 use jaco_kit::Clock;
 use jaco_kit_core::Mono;
 use std::future::poll_fn;

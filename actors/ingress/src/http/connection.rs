@@ -13,9 +13,7 @@ use super::pulse::Pulse;
 use super::worker::Worker;
 use hyper::body::Incoming;
 use hyper::header::CONNECTION;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use jaco_ingress_core::{ListenKind, ProxyEnds};
 use rustls::server::Acceptor;
 use std::cell::RefCell;
@@ -25,7 +23,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -236,4 +234,3 @@ pub(super) async fn answer(
     }
     Ok(response)
 }
-

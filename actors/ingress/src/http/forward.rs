@@ -5,7 +5,7 @@ use super::body::{Body, Upload};
 use super::driver::Phase;
 use super::exchange::{self, Answered, Errand};
 use super::loads::{Crew, Known};
-use super::pipeline::{Visit, text};
+use super::pipeline::Visit;
 use super::secure::Tls;
 use super::tunnel;
 use super::upgrade::Upgrade;
@@ -106,11 +106,13 @@ impl Visit {
     }
 
     fn ask(&self, options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Ask {
-        let encodings = headers.get_all(ACCEPT_ENCODING).iter();
-        let encodings = encodings.filter_map(|value| value.to_str().ok());
+        let encodings = || {
+            let values = headers.get_all(ACCEPT_ENCODING).iter();
+            values.filter_map(|value| value.to_str().ok())
+        };
         Ask {
             wanted: wanted(options, crew, headers),
-            takes_gzip: options.compress && takes_gzip(encodings),
+            takes_gzip: options.compress && takes_gzip(encodings()),
             deadline: self.deadline(options),
         }
     }
@@ -160,17 +162,17 @@ impl Visit {
         is_http2: bool,
     ) -> Result<Option<Upgrade>, Refusal> {
         let options = &route.spec.options;
-        let takes_trailers = headers::takes_trailers(request.headers());
         let upgrade = Upgrade::take(request, is_http2)?;
         let fields = request.headers_mut();
         headers::strip_hop(fields);
         // The length of what comes is known from the parser; it is written anew.
         fields.remove(CONTENT_LENGTH);
-        fields.remove(header::TE);
-        headers::join_cookies(fields);
-        if takes_trailers {
+        if let Some(te) = fields.remove(header::TE)
+            && te.to_str().is_ok_and(|te| te.contains("trailers"))
+        {
             fields.insert(header::TE, HeaderValue::from_static("trailers"));
         }
+        headers::join_cookies(fields);
         if options.basic_auth.as_ref().is_some_and(|auth| !auth.forward) {
             fields.remove(AUTHORIZATION);
         }
@@ -182,7 +184,7 @@ impl Visit {
             _ => {}
         }
         let origin = self.origin();
-        headers::forwarded(fields, &origin, &self.peer.told);
+        headers::forwarded(fields, &origin, &self.asked.id, &self.peer.told);
         let prefix = &route.spec.path;
         let whole = request.uri().path_and_query();
         let target = if options.strip_path && !prefix.is_empty() {
@@ -212,7 +214,7 @@ impl Visit {
         let Answered { mut response, at, running, switched } = answered;
         let options = &route.spec.options;
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let idle = stream_idle(options, response.headers());
+        let kind = Kind::of(response.headers());
         headers::strip_hop(response.headers_mut());
         response.headers_mut().remove(header::ALT_SVC);
         headers::apply(response.headers_mut(), &options.response_headers, &self.origin());
@@ -249,10 +251,12 @@ impl Visit {
             });
             return Ok(response.map(|_| Body::own("")));
         }
-        let phase = is_events(response.headers()).then(|| self.worker.phase.clone());
+        let phase = (kind == Kind::Events).then(|| self.worker.phase.clone());
+        let timeouts = &options.timeouts;
+        let idle = if kind == Kind::Document { timeouts.read } else { timeouts.stream_idle };
         Ok(response.map(|body| {
             let body = if is_compressed { Body::compressed(body) } else { body };
-            let body = body.silent_at_most(idle).until(ask.deadline);
+            let body = body.silent_at_most(idle.std()).until(ask.deadline);
             body.ends_with(phase.map(Phase::stopping)).at_end(move |_, _| drop(running))
         }))
     }
@@ -266,15 +270,21 @@ fn wanted(options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Option<us
     crew.marks.iter().position(|mark| mark == value)
 }
 
-/// Whether it is a stream of events, which its reader takes up again wherever it broke off.
-fn is_events(headers: &HeaderMap) -> bool {
-    text(headers, CONTENT_TYPE.as_str()).starts_with("text/event-stream")
+/// What an answer is, as far as it matters how long it may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Document,
+    /// A stream of events, which its reader takes up again wherever it broke off.
+    Events,
+    Grpc,
 }
 
-/// Longest silence of an answer.
-fn stream_idle(options: &RouteOptions, headers: &HeaderMap) -> std::time::Duration {
-    let kind = text(headers, CONTENT_TYPE.as_str());
-    let is_stream = is_events(headers) || kind.starts_with("application/grpc");
-    let timeouts = &options.timeouts;
-    if is_stream { timeouts.stream_idle.std() } else { timeouts.read.std() }
+impl Kind {
+    fn of(headers: &HeaderMap) -> Kind {
+        match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
+            Some(kind) if kind.starts_with(b"text/event-stream") => Kind::Events,
+            Some(kind) if kind.starts_with(b"application/grpc") => Kind::Grpc,
+            _ => Kind::Document,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::answer::Refusal;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Request, Version};
 use ipnet::IpNet;
@@ -68,12 +68,33 @@ pub(super) fn strip_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
-        headers.remove(name);
+    // A look at each name costs less than a search for all these, and mostly there is none.
+    if headers.keys().any(is_hop) {
+        for name in HOP {
+            headers.remove(name);
+        }
     }
-    for name in [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
-        headers.remove(name);
-    }
+}
+
+const HOP: [HeaderName; 6] = [
+    TRANSFER_ENCODING,
+    UPGRADE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+];
+
+fn is_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "transfer-encoding"
+            | "upgrade"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
 }
 
 /// Who asks, by what the connection says, or a proxy in front that is trusted.
@@ -86,6 +107,7 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> Ip
 pub(super) fn forwarded(
     headers: &mut HeaderMap,
     origin: &Origin<'_>,
+    id: &HeaderValue,
     told: &RefCell<Option<Told>>,
 ) {
     let forged: Vec<HeaderName> =
@@ -114,7 +136,7 @@ pub(super) fn forwarded(
     headers.insert(X_FORWARDED_PORT, told.port.clone());
     headers.insert(X_REAL_IP, told.client_value.clone());
     headers.insert(FORWARDED, told.forwarded.clone());
-    set(headers, X_REQUEST_ID, origin.id);
+    headers.insert(X_REQUEST_ID, id.clone());
 }
 
 /// What is said about the requests of one connection, as long as they are for one host and of one
@@ -155,7 +177,7 @@ impl Told {
 }
 
 /// Addresses, numbers and hosts that were checked have nothing that a value may not have.
-fn value(text: String) -> HeaderValue {
+pub(super) fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(EMPTY)
 }
 
@@ -204,11 +226,6 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
         headers.insert(COOKIE, joined);
     }
-}
-
-/// Whether trailers are accepted, which alone of `TE` goes on.
-pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    headers.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| te.contains("trailers"))
 }
 
 /// Sets a header, unless the value cannot be one.

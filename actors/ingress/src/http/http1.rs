@@ -3,7 +3,7 @@
 
 use super::client::{Client, Limits, Socket};
 use super::connection::{Peer, answer, silence};
-use super::driver::{Config, Phase};
+use super::driver::Phase;
 use super::worker::Worker;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -52,7 +52,7 @@ async fn requests<S: Socket>(
     client: Client<S>,
     mut stopping: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Client<S>> {
-    let (pulse, builder) = (peer.pulse.clone(), parser(&worker.shared.config));
+    let (pulse, builder) = (peer.pulse.clone(), parser());
     // A box for each request is less than room for one in each connection.
     let service =
         service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
@@ -89,7 +89,7 @@ async fn requests<S: Socket>(
     None
 }
 
-fn parser(config: &Config) -> Builder {
+fn parser() -> Builder {
     let mut builder = Builder::new();
     builder
         // The client's own bounds are all there is to wait for: it hands over whole headers.

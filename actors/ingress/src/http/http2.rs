@@ -1,10 +1,10 @@
 //! A client's HTTP/2 connection, and the executor of all connections of HTTP/2.
 
 use super::bell::Bell;
-use super::client::Pulse;
 use super::connection::{self, HANDSHAKE, Peer};
 use super::counters::count;
 use super::driver::Phase;
+use super::pulse::Pulse;
 use super::watched::Watched;
 use super::worker::Worker;
 use hyper::service::service_fn;

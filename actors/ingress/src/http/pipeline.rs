@@ -96,7 +96,7 @@ pub(super) async fn answer(
             response
         }
     };
-    headers::set(response.headers_mut(), headers::X_REQUEST_ID, &visit.asked.id);
+    response.headers_mut().insert(headers::X_REQUEST_ID, visit.asked.id.clone());
     let status = response.status();
     response.map(|body| {
         body.at_end(move |is_whole, bytes| {
@@ -111,13 +111,17 @@ impl Visit {
         let config = &worker.shared.config;
         let trusted = &config.trusted_proxies;
         let direct = peer.client.ip().to_canonical();
-        let client = headers::client(request.headers(), direct, trusted);
         let is_trusted = contains(trusted, direct);
-        let given = request.headers().get(headers::X_REQUEST_ID).filter(|_| is_trusted);
-        let id = match given.and_then(|id| id.to_str().ok()).filter(|id| fields::is_id(id)) {
-            Some(id) => id.to_owned(),
-            None => fields::uuid(config.clock.wall().0, worker.random(), worker.random()),
-        };
+        let mut client = direct;
+        let mut given = None;
+        if is_trusted {
+            client = headers::client(request.headers(), direct, trusted);
+            given = request.headers().get(headers::X_REQUEST_ID);
+        }
+        let id = given.filter(|id| id.to_str().is_ok_and(fields::is_id)).cloned();
+        let id = id.unwrap_or_else(|| {
+            headers::value(fields::uuid(config.clock.wall().0, worker.random(), worker.random()))
+        });
         Visit {
             table: worker.shared.table.load_full(),
             asked: Asked::new(request.headers(), id),
@@ -241,7 +245,7 @@ impl Visit {
             host: &self.host,
             scheme: self.scheme(),
             port: self.peer.local.port(),
-            id: &self.asked.id,
+            id: self.asked.id(),
         }
     }
 
@@ -278,7 +282,7 @@ impl Visit {
         let replica = self.served.as_ref().and_then(|(crew, at)| crew.endpoints().get(*at));
         shared.access.write(&Line {
             ts: WallMs(shared.config.clock.wall().0).to_string(),
-            request_id: &self.asked.id,
+            request_id: self.asked.id(),
             client: self.client.to_string(),
             trusted_chain: self.said.chain.as_ref(),
             host: &self.host,
@@ -317,7 +321,7 @@ struct Said {
 impl Said {
     fn by(headers: &HeaderMap, is_trusted: bool) -> Said {
         Said {
-            chain: headers.get("x-forwarded-for").filter(|_| is_trusted).cloned(),
+            chain: is_trusted.then(|| headers.get("x-forwarded-for").cloned()).flatten(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
             referer: headers.get(header::REFERER).cloned(),
         }

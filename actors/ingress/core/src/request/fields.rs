@@ -130,17 +130,27 @@ pub fn filled<'a>(value: &'a str, origin: &Origin<'_>) -> Cow<'a, str> {
 pub fn uuid(wall_millis: u64, one: u64, other: u64) -> String {
     let high = (wall_millis << 16) | 0x7000 | (one & 0xfff);
     let low = (1 << 63) | (((one >> 12) & 0x3fff) << 48) | (other & 0xffff_ffff_ffff);
-    let (mut text, mut at) = ([b'-'; 36], 0);
-    for digit in 0..32_u32 {
-        if matches!(digit, 8 | 12 | 16 | 20) {
-            at += 1;
+    let mut text = Vec::with_capacity(36);
+    for (bytes, dashes) in [(high.to_be_bytes(), [4, 6]), (low.to_be_bytes(), [0, 2])] {
+        for (at, byte) in bytes.into_iter().enumerate() {
+            if dashes.contains(&at) {
+                text.push(b'-');
+            }
+            text.extend_from_slice(&HEX[usize::from(byte)]);
         }
-        let half = if digit < 16 { high } else { low };
-        text[at] = b"0123456789abcdef"[(half >> (60 - 4 * (digit % 16))) as usize & 0xf];
-        at += 1;
     }
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8(text).unwrap_or_default()
 }
+
+/// Each byte in hexadecimal digits.
+const HEX: [[u8; 2]; 256] = {
+    let (digits, mut all, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
+    while byte < 256 {
+        all[byte] = [digits[byte >> 4], digits[byte & 0xf]];
+        byte += 1;
+    }
+    all
+};
 
 /// Whether a trusted proxy's id of a request is taken over.
 pub fn is_id(text: &str) -> bool {
