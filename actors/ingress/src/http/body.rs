@@ -1,6 +1,7 @@
 //! Bodies on their way through: bounded in size and in silence, and watched for their end.
 
 use super::gzip::Gzip;
+use super::lent::Lent;
 use super::replica::Answer;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -45,9 +46,15 @@ pub(super) struct Upload {
     fault: Cell<Option<Fault>>,
     moved: Cell<Option<Instant>>,
     passed: Cell<u64>,
+    is_touched: Cell<bool>,
 }
 
 impl Upload {
+    /// Whether somebody has begun to read it.
+    pub(super) fn is_touched(&self) -> bool {
+        self.is_touched.get()
+    }
+
     /// Bytes of it so far.
     pub(super) fn passed(&self) -> u64 {
         self.passed.get()
@@ -96,6 +103,7 @@ enum Source {
     Stream(Incoming),
     Replica(Box<Answer>),
     Gzip(Box<Gzip>),
+    Lent(Box<Lent>),
 }
 
 struct Silence {
@@ -141,6 +149,10 @@ impl Body {
 
     pub(super) fn compressed(body: Body) -> Body {
         Body::new(Source::Gzip(Box::new(Gzip::new(body))))
+    }
+
+    pub(super) fn lent(lent: Lent) -> Body {
+        Body::new(Source::Lent(Box::new(lent)))
     }
 
     fn new(source: Source) -> Body {
@@ -231,6 +243,7 @@ impl Body {
             Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Gzip(gzip) => gzip.poll_frame(cx),
             Source::Replica(answer) => answer.poll_frame(cx),
+            Source::Lent(lent) => lent.poll_frame(cx),
             Source::Stream(incoming) => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(|_| Fault::Gone)))
@@ -271,6 +284,9 @@ impl HttpBody for Body {
         {
             return self.break_off(Fault::Late);
         }
+        if let Some(upload) = &self.upload {
+            upload.is_touched.set(true);
+        }
         match self.poll_source(cx) {
             Poll::Pending if self.is_silent(cx) => self.break_off(Fault::Silent),
             Poll::Pending => Poll::Pending,
@@ -302,6 +318,7 @@ impl HttpBody for Body {
             Source::Stream(incoming) => incoming.is_end_stream(),
             Source::Replica(answer) => answer.is_over(),
             Source::Gzip(gzip) => gzip.is_over(),
+            Source::Lent(lent) => lent.is_end_stream(),
         }
     }
 
@@ -313,6 +330,7 @@ impl HttpBody for Body {
             Source::Stream(incoming) => incoming.size_hint(),
             Source::Replica(answer) => answer.size_hint(),
             Source::Gzip(_) => SizeHint::new(),
+            Source::Lent(lent) => lent.size_hint(),
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Config {
     pub requests_per_connection: u64,
     /// Time for which a body may come as slowly as it likes; then it needs 240 bytes a second.
     pub slow_body: Duration,
+    /// How long a replica may leave a client unanswered that waits for 100; then its body is read.
+    pub replica_thinks: Duration,
     /// Who may vouch for replicas whose certificates are checked; `None` for those that the host
     /// trusts.
     pub upstream_roots: Option<rustls::RootCertStore>,
@@ -82,6 +84,7 @@ impl Config {
             connections: crowd::Limits::default(),
             requests_per_connection: 10_000,
             slow_body: Duration::from_secs(10),
+            replica_thinks: Duration::from_secs(1),
             upstream_roots: None,
         }
     }

@@ -3,7 +3,9 @@
 use super::answer::Refusal;
 use super::body::{Body, Fault, Upload};
 use super::counters::count;
+use super::expect::{Gate, Unasked};
 use super::headers::set;
+use super::lent::Loan;
 use super::loads::{Crew, Known, Running};
 use super::pool::Home;
 use super::replica::{self, Ask, Failed, Reply, Wire};
@@ -19,10 +21,12 @@ use jaco_ingress_core::request::{Choice, Load, NoReplica, Retries, Tried, choose
 use jaco_kit_core::Mono;
 use jaco_model::spec::{HostHeader, RouteOptions};
 use std::cell::Cell;
+use std::error::Error as _;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a request needs besides itself.
 pub(super) struct Errand<'a> {
@@ -36,6 +40,8 @@ pub(super) struct Errand<'a> {
     pub(super) affinity: u64,
     pub(super) wanted: Option<usize>,
     pub(super) upload: Rc<Upload>,
+    /// The client waits to be asked for the body, and a replica may think about that for so long.
+    pub(super) thinks: Option<Duration>,
     /// How often a replica was tried.
     pub(super) attempts: Cell<u32>,
 }
@@ -54,6 +60,8 @@ pub(super) struct Answered {
     pub(super) running: Running,
     /// The replica's connection, when it speaks something else from here.
     pub(super) switched: Option<Wire>,
+    /// Goes with the answer.
+    pub(super) unasked: Option<Unasked>,
 }
 
 /// A request that is sent once, or several times.
@@ -85,13 +93,13 @@ pub(super) async fn run(
             count(&errand.worker.shared.counters.retries);
         }
         let (tried, reason) = match once(errand, at, &mut parcel).await {
-            Ok(Reply { parts, body, switched }) => {
+            Ok((Reply { parts, body, switched }, unasked)) => {
                 let status = parts.status.as_u16();
                 let gives_up = retries.wants(lb, status)
                     && retries.again(lb, Tried::Answered(status), budget, clock.mono());
                 if !gives_up {
                     let response = Response::from_parts(parts, body);
-                    return Ok(Answered { response, at, running, switched });
+                    return Ok(Answered { response, at, running, switched, unasked });
                 }
                 passed.push(at);
                 now = clock.mono();
@@ -194,7 +202,9 @@ fn choose_now(errand: &Errand<'_>, tried: &[usize], now: Mono) -> Result<usize, 
     choose(errand.crew.endpoints(), &errand.crew.loads, &choice)
 }
 
-async fn once(errand: &Errand<'_>, at: usize, parcel: &mut Parcel) -> Result<Reply, Failed> {
+type Got = (Reply, Option<Unasked>);
+
+async fn once(errand: &Errand<'_>, at: usize, parcel: &mut Parcel) -> Result<Got, Failed> {
     let load = &errand.crew.loads[at];
     let way = errand.way(at);
     if errand.options.host_header == HostHeader::Upstream {
@@ -216,9 +226,11 @@ async fn once(errand: &Errand<'_>, at: usize, parcel: &mut Parcel) -> Result<Rep
                 body: &mut parcel.body,
                 upload: &errand.upload,
                 within: errand.options.timeouts.response.std(),
+                thinks: errand.thinks,
                 home: Home::new(pool.clone(), way.clone()),
             };
-            (replica::exchange(lease.connection, ask).await, lease.is_reused)
+            let tried = replica::exchange(lease.connection, ask).await;
+            (tried.map(|reply| (reply, None)), lease.is_reused)
         };
         match tried {
             // An idle connection was closed under our hands: the next one may be good.
@@ -244,19 +256,22 @@ async fn by_http2(
     way: &Way,
     mut sender: http2::SendRequest<Body>,
     parcel: &mut Parcel,
-) -> Result<Reply, Failed> {
+) -> Result<Got, Failed> {
     if sender.ready().await.is_err() {
         return Err(Failed::Unsent);
     }
+    let is_safe = parcel.is_safe();
     let body = parcel.body.take().unwrap_or_else(|| Body::own(""));
-    let is_safe = parcel.is_safe() && body.is_end_stream();
+    let is_empty = body.is_end_stream();
+    let (loan, lent) = Loan::new(body, errand.thinks);
+    let body = if is_empty { Body::own("") } else { Body::lent(lent) };
     let mut request = Request::from_parts(parcel.parts.clone(), body);
     address(&mut request, way);
     let has_meaning = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-    if has_meaning && request.body().is_end_stream() {
+    if has_meaning && is_empty {
         request.headers_mut().insert(CONTENT_LENGTH, 0.into());
     }
-    let sending = sender.try_send_request(request);
+    let sending = sender.send_request(request);
     let within = errand.options.timeouts.response.std();
     let sent = if within.is_zero() {
         sending.await
@@ -267,23 +282,35 @@ async fn by_http2(
             () = errand.upload.rest(within) => return Err(Failed::Late),
         }
     };
-    if is_safe {
-        parcel.body = Some(Body::own(""));
-    }
-    match sent {
+    let error = match sent {
         Ok(response) => {
             let (parts, body) = response.into_parts();
-            Ok(Reply { parts, body: Body::stream(body), switched: None })
+            let unasked = loan.gate().and_then(Gate::answered);
+            return Ok((Reply { parts, body: Body::stream(body), switched: None }, unasked));
         }
-        Err(mut error) => Err(match error.take_message() {
-            Some(request) => {
-                parcel.body = Some(request.into_body());
-                Failed::Unsent
-            }
-            None if error.error().is_parse() => Failed::Lost("upstream_invalid"),
-            None => Failed::Lost("upstream_reset"),
-        }),
+        Err(error) => error,
+    };
+    let is_untouched = is_empty || !errand.upload.is_touched();
+    let is_refused = is_refused(&error) || errand.thinks.is_some();
+    if is_safe || (is_untouched && is_refused) {
+        parcel.body = loan.take_back();
     }
+    Err(match parcel.body {
+        Some(_) if is_refused => Failed::Unsent,
+        _ if error.is_parse() => Failed::Lost("upstream_invalid"),
+        _ => Failed::Lost("upstream_reset"),
+    })
+}
+
+/// Whether a replica has not looked at a request and will not: it was not sent at all, or the
+/// replica says so by a reset or by the number of the last one that it has (RFC 9113, 8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let is_told = cause.is_some_and(|cause| {
+        let is_reset = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (cause.is_go_away() || is_reset)
+    });
+    is_told || error.is_canceled()
 }
 
 /// Puts the host into the request's target, as HTTP/2 wants it.

@@ -4,13 +4,14 @@ use super::answer::Refusal;
 use super::body::{Body, Upload};
 use super::driver::Phase;
 use super::exchange::{self, Answered, Errand};
+use super::lent::Terms;
 use super::loads::{Crew, Known};
 use super::pipeline::Visit;
 use super::secure::Tls;
 use super::tunnel;
 use super::upgrade::Upgrade;
-use super::{gzip, headers};
-use hyper::body::Incoming;
+use super::{expect, gzip, headers};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     self, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
     HeaderValue, SET_COOKIE,
@@ -61,19 +62,13 @@ impl Visit {
         let upgrade = self.prepare(route, &mut request, path, is_http2)?;
         let upload = Rc::new(Upload::default());
         self.upload = Some(upload.clone());
-        let idle = options.timeouts.read.std();
-        let idle = if self.asked.is_grpc { options.timeouts.stream_idle.std() } else { idle };
-        let limit = options.body_limit;
-        let is_stream = self.asked.is_grpc;
-        let slow = self.shared().config.slow_body;
-        let is_tunnel = upgrade.is_some();
-        let request = request.map(|body| {
-            if is_tunnel {
-                return Body::own("");
-            }
-            let body = Body::stream(body).at_most(limit).silent_at_most(idle);
-            let body = if is_stream { body } else { body.paced(slow) };
-            body.reports_to(upload.clone())
+        let terms = self.terms(options);
+        let has_body = upgrade.is_none() && !request.body().is_end_stream();
+        let waits = expect::of(&mut request, has_body)?;
+        let thinks = expect::patience(self.shared().config.replica_thinks, is_http2);
+        let request = request.map(|body| match upgrade {
+            Some(_) => Body::own(""),
+            None => terms.hold(Body::stream(body), &upload),
         });
         let errand = Errand {
             worker: &self.worker,
@@ -86,6 +81,7 @@ impl Visit {
             affinity,
             wanted: ask.wanted,
             upload,
+            thinks: waits.then_some(thinks),
             attempts: Cell::new(0),
         };
         let clock = self.shared().config.clock;
@@ -99,10 +95,21 @@ impl Visit {
             }
         };
         self.attempts = errand.attempts.get();
+        self.waits = waits && !errand.upload.is_touched();
         let answered = outcome?;
         self.upstream = Some(clock.mono().since(sent));
         self.served = Some((crew.clone(), answered.at));
         self.relay(route, answered, upgrade, &crew, ask)
+    }
+
+    fn terms(&self, options: &RouteOptions) -> Terms {
+        let timeouts = &options.timeouts;
+        let is_stream = self.asked.is_grpc;
+        Terms {
+            limit: options.body_limit,
+            idle: if is_stream { timeouts.stream_idle } else { timeouts.read }.std(),
+            slow: (!is_stream).then_some(self.shared().config.slow_body),
+        }
     }
 
     fn ask(&self, options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Ask {
@@ -211,7 +218,7 @@ impl Visit {
         crew: &Crew,
         ask: Ask,
     ) -> Result<Response<Body>, Refusal> {
-        let Answered { mut response, at, running, switched } = answered;
+        let Answered { mut response, at, running, switched, unasked } = answered;
         let options = &route.spec.options;
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let kind = Kind::of(response.headers());
@@ -257,7 +264,7 @@ impl Visit {
         Ok(response.map(|body| {
             let body = if is_compressed { Body::compressed(body) } else { body };
             let body = body.silent_at_most(idle.std()).until(ask.deadline);
-            body.ends_with(phase.map(Phase::stopping)).at_end(move |_, _| drop(running))
+            body.ends_with(phase.map(Phase::stopping)).at_end(move |_, _| drop((running, unasked)))
         }))
     }
 }

@@ -11,7 +11,7 @@ use super::driver::{Health, Shared};
 use super::headers;
 use super::loads::{Crew, Known};
 use super::worker::Worker;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::ext::Protocol;
 use hyper::header::{self, ALLOW, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -52,6 +52,8 @@ pub(super) struct Visit {
     /// The replica that answers, among those of the route.
     pub(super) served: Option<(Rc<Crew>, usize)>,
     pub(super) upload: Option<Rc<Upload>>,
+    /// Whether the client was not asked for its body, and waits to be.
+    pub(super) waits: bool,
     said: Said,
     /// How long a replica took to begin its answer.
     pub(super) upstream: Option<Duration>,
@@ -97,6 +99,10 @@ pub(super) async fn answer(
         }
     };
     response.headers_mut().insert(headers::X_REQUEST_ID, visit.asked.id.clone());
+    if visit.waits && visit.version < Version::HTTP_2 {
+        // Whether the body comes now is up to the client, and so is where its next request begins.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let status = response.status();
     response.map(|body| {
         body.at_end(move |is_whole, bytes| {
@@ -138,6 +144,8 @@ impl Visit {
             upstream: None,
             served: None,
             upload: None,
+            waits: !request.body().is_end_stream()
+                && request.headers().contains_key(header::EXPECT),
             said: Said::by(request.headers(), is_trusted),
             reason: "",
             has_ended: false,

@@ -5,12 +5,14 @@
 mod access;
 mod balance;
 mod crowd;
+mod expect;
 mod floods;
 mod http1;
 mod keepalive;
 mod meters;
 mod options;
 mod proxied;
+mod refused;
 mod retry;
 mod smuggling;
 mod stopping;

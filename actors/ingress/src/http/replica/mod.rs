@@ -15,7 +15,6 @@ use super::pool::Home;
 use bytes::Bytes;
 use head::{Coding, Head};
 use hyper::body::Body as _;
-use hyper::header::EXPECT;
 use hyper::http::{request, response};
 use hyper::{Method, StatusCode};
 use jaco_ingress_core::request::response::Length;
@@ -27,9 +26,6 @@ use upload::Uploading;
 
 /// Most bytes of an answer's header.
 const LONGEST: usize = 64 * 1024;
-/// How long a replica may think about whether it wants a body that it is asked about. Many do not
-/// know the question (RFC 9110, 10.1.1).
-const THINKS: Duration = Duration::from_secs(1);
 
 /// A replica breaks the rules.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +39,9 @@ pub(super) struct Ask<'a> {
     pub(super) upload: &'a Upload,
     /// Longest wait for the answer since the last of the body moved; zero is for ever.
     pub(super) within: Duration,
+    /// The client waits to be asked for the body, and the replica may think about that for so long:
+    /// many do not know the question (RFC 9110, 10.1.1).
+    pub(super) thinks: Option<Duration>,
     /// Where the connection goes afterwards.
     pub(super) home: Home,
 }
@@ -76,35 +75,38 @@ pub(super) async fn exchange(mut wire: Wire, ask: Ask<'_>) -> Result<Reply, Fail
     let coding = Coding::of(&ask.parts.method, length);
     send_head(&wire, &ask, coding).await?;
     let (to_head, mut uploading) = (ask.parts.method == Method::HEAD, None);
-    let mut body = if length == Some(0) { None } else { ask.body.take() };
-    let thinks = body.is_some() && ask.parts.headers.contains_key(EXPECT);
-    let mut patient = Patient { began: Instant::now(), ask: &ask, thinks };
-    if !patient.thinks {
-        uploading = body.take().map(|body| upload::begin(&wire, body, coding));
-    }
+    let Ask { body, upload, within, thinks, home, .. } = ask;
+    let has_body = length != Some(0);
+    let thinks = thinks.filter(|_| has_body);
+    let mut patient = Patient { began: Instant::now(), upload, within, thinks };
     loop {
+        if has_body && patient.thinks.is_none() && uploading.is_none() {
+            uploading = body.take().map(|body| upload::begin(&wire, body, coding));
+        }
         let read = poll_fn(|cx| {
             if uploading.as_mut().is_some_and(|uploading| uploading.is_broken(cx)) {
                 return Poll::Ready(Err(RESET));
             }
-            patient.poll(&mut wire, to_head, cx)
+            patient.poll(&mut wire, to_head, home.scratch(), cx)
         });
-        match read.await? {
-            Event::Head(head, rest) if is_final(&head) => {
-                return Ok(reply(wire, *head, rest, uploading, body.is_some(), ask.home));
+        match read.await {
+            Ok(Event::Head(head, rest)) if is_final(&head) => {
+                let is_unsent = patient.thinks.is_some();
+                return Ok(reply(wire, *head, rest, uploading, is_unsent, home));
             }
-            Event::Head(head, rest) => {
+            Ok(Event::Head(head, rest)) => {
                 wire.unread(&rest);
-                let goes_on = head.parts.status == StatusCode::CONTINUE;
-                patient.thinks &= !goes_on;
+                patient.thinks = patient.thinks.filter(|_| head.parts.status != CONTINUE);
             }
-            Event::Thought => patient.thinks = false,
-        }
-        if !patient.thinks {
-            uploading = uploading.or_else(|| Some(upload::begin(&wire, body.take()?, coding)));
+            Ok(Event::Thought) => patient.thinks = None,
+            // It did not ask for the body, and has done nothing without it.
+            Err(Failed::Lost(_)) if patient.thinks.is_some() => return Err(Failed::Unsent),
+            Err(failed) => return Err(failed),
         }
     }
 }
+
+const CONTINUE: StatusCode = StatusCode::CONTINUE;
 
 fn is_final(head: &Head) -> bool {
     let status = head.parts.status;
@@ -139,9 +141,10 @@ enum Event {
 /// How long an answer is waited for.
 struct Patient<'a> {
     began: Instant,
-    ask: &'a Ask<'a>,
-    /// Whether the replica is still asked if it wants the body.
-    thinks: bool,
+    upload: &'a Upload,
+    within: Duration,
+    /// While the replica is still asked if it wants the body.
+    thinks: Option<Duration>,
 }
 
 impl Patient<'_> {
@@ -149,23 +152,23 @@ impl Patient<'_> {
         &self,
         wire: &mut Wire,
         to_head: bool,
+        scratch: &Scratch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Event, Failed>> {
-        if let Poll::Ready(read) = wire.poll_head(cx, to_head, self.ask.home.scratch()) {
+        if let Poll::Ready(read) = wire.poll_head(cx, to_head, scratch) {
             return Poll::Ready(read.map(|(head, rest)| Event::Head(Box::new(head), rest)));
         }
-        if self.thinks {
-            ready!(wire.patience.poll(cx, self.began + THINKS));
+        if let Some(thinks) = self.thinks {
+            ready!(wire.patience.poll(cx, self.began + thinks));
             return Poll::Ready(Ok(Event::Thought));
         }
-        if self.ask.within.is_zero() {
+        if self.within.is_zero() {
             return Poll::Pending;
         }
         loop {
-            let since = self.ask.upload.moved().unwrap_or(self.began).max(self.began);
-            let until = since + self.ask.within;
-            ready!(wire.patience.poll(cx, until));
-            if self.ask.upload.moved().is_none_or(|moved| moved <= since) {
+            let since = self.upload.moved().unwrap_or(self.began).max(self.began);
+            ready!(wire.patience.poll(cx, since + self.within));
+            if self.upload.moved().is_none_or(|moved| moved <= since) {
                 return Poll::Ready(Err(Failed::Late));
             }
         }
