@@ -8,13 +8,15 @@
 //! | WINDOW_UPDATE | 1,000, and 10 for each DATA frame of ours |
 //! | empty DATA, PRIORITY and unknown ones | 1,000, and 2 for each of its requests |
 //!
-//! The numbers are counted from the first frame after the last 10 s were over.
+//! The 10 s slide. What DATA frames and requests allow is counted with them; DATA frames count for
+//! twice as long, as updates for them may come late.
+
+mod window;
 
 use crate::frames::{END_STREAM, FrameHead, Frames, go_away, kind};
 use jaco_kit_core::Mono;
-use std::time::Duration;
+use window::{Seen, Window};
 
-const WINDOW: Duration = Duration::from_secs(10);
 const RESETS: u32 = 200;
 const CONTROLS: u32 = 1_000;
 const CONTINUATIONS: u32 = 16;
@@ -45,23 +47,10 @@ pub enum Flood {
 pub struct FloodGuard {
     from_client: Frames,
     to_client: Frames,
-    since: Mono,
-    seen: Seen,
-    /// DATA frames of ours in the window before this one; updates for them may come now.
-    data_before: u32,
-    last_stream: u32,
-}
-
-/// Since the window began.
-#[derive(Debug, Default)]
-struct Seen {
-    resets: u32,
-    controls: u32,
-    continuations: u32,
-    updates: u32,
-    idle: u32,
-    requests: u32,
+    window: Window,
+    /// DATA frames of ours since the client was heard last.
     data: u32,
+    last_stream: u32,
 }
 
 impl FloodGuard {
@@ -70,9 +59,8 @@ impl FloodGuard {
         FloodGuard {
             from_client: Frames::of_client(),
             to_client: Frames::of_server(),
-            since: now,
-            seen: Seen::default(),
-            data_before: 0,
+            window: Window::new(now),
+            data: 0,
             last_stream: 0,
         }
     }
@@ -82,11 +70,10 @@ impl FloodGuard {
     /// # Errors
     /// When it is a flood; the client is to be heard no more.
     pub fn read(&mut self, now: Mono, bytes: &[u8]) -> Result<(), Flood> {
-        if now.since(self.since) >= WINDOW {
-            self.since = now;
-            self.data_before = std::mem::take(&mut self.seen).data;
-        }
-        let FloodGuard { from_client, seen, data_before, last_stream, .. } = self;
+        self.window.slide(now);
+        self.window.seen.data += std::mem::take(&mut self.data);
+        let FloodGuard { from_client, window, last_stream, .. } = self;
+        let Window { seen, data_before, .. } = window;
         let mut flood = None;
         from_client.follow(bytes, |head| {
             seen.take(head);
@@ -100,8 +87,8 @@ impl FloodGuard {
 
     /// Bytes went to the client.
     pub fn wrote(&mut self, bytes: &[u8]) {
-        let seen = &mut self.seen;
-        self.to_client.follow(bytes, |head| seen.data += u32::from(head.kind == kind::DATA));
+        let data = &mut self.data;
+        self.to_client.follow(bytes, |head| *data += u32::from(head.kind == kind::DATA));
     }
 
     /// The frame that tells the client why it is heard no more; `None` while another frame to it
@@ -145,6 +132,7 @@ impl Seen {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     const PRIORITY: u8 = 2;
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -222,9 +210,62 @@ mod tests {
         assert!(guard.farewell().is_some());
     }
 
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Step {
+        Reset,
+        Ping,
+        Continuation,
+        Update,
+        Request,
+        Data,
+    }
+
+    const STEPS: [Step; 6] =
+        [Step::Reset, Step::Ping, Step::Continuation, Step::Update, Step::Request, Step::Data];
+
+    impl Step {
+        fn frame(self) -> Vec<u8> {
+            match self {
+                Step::Reset => frame(kind::RST_STREAM, 0, 1, &[0; 4]),
+                Step::Ping => frame(kind::PING, 0, 0, &[0; 8]),
+                Step::Continuation => frame(kind::CONTINUATION, 0, 1, &[0; 3]),
+                Step::Update => frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]),
+                Step::Request => frame(kind::HEADERS, 4, 1, &[0x82]),
+                Step::Data => frame(kind::DATA, 0, 1, b"hello"),
+            }
+        }
+    }
+
+    /// Whether a list of all that happened has too many of a kind after `since`, with the DATA
+    /// frames after `long_since`.
+    fn too_many(all: &[(u64, Step)], since: u64, long_since: u64) -> bool {
+        let count = |wanted: Step, since: u64| {
+            let those = all.iter().rev().take_while(|(at, _)| *at >= since);
+            those.filter(|(_, step)| *step == wanted).count() as u32
+        };
+        let updates = UPDATES + UPDATES_PER_DATA * count(Step::Data, long_since);
+        count(Step::Reset, since) > RESETS
+            || count(Step::Ping, since) > CONTROLS
+            || count(Step::Continuation, since) > CONTINUATIONS
+            || count(Step::Update, since) > updates
+    }
+
+    #[test]
+    fn a_bound_holds_around_every_border() {
+        let mut guard = begun();
+        let reset = frame(kind::RST_STREAM, 0, 1, &[0; 4]);
+        let at = |ms| Mono(0).plus(Duration::from_millis(ms));
+        for _ in 0..RESETS {
+            assert_eq!(guard.read(at(9_999), &reset), Ok(()));
+        }
+        assert_eq!(guard.read(at(10_001), &reset), Err(Flood::Resets));
+        assert_eq!(guard.read(at(19_999), &reset), Err(Flood::Resets));
+        assert_eq!(guard.read(at(120_000), &reset), Ok(()), "all that is long ago");
+    }
+
     proptest! {
         #[test]
-        fn a_steady_client_is_never_a_flood(every in 50_u64..1_000, count in 1_u64..2_000) {
+        fn a_steady_client_is_never_a_flood(every in 56_u64..1_000, count in 1_u64..2_000) {
             let mut guard = begun();
             let reset = frame(kind::RST_STREAM, 0, 1, &[0; 4]);
             for turn in 0..count {
@@ -242,6 +283,40 @@ mod tests {
                 found = found.and(guard.read(Mono(1), part));
             }
             prop_assert_eq!(found, Err(Flood::Controls));
+        }
+
+        #[test]
+        fn no_ten_seconds_have_too_many_and_eleven_are_never_looked_at(
+            steps in prop::collection::vec((0_u64..4_000, 0_usize..6, 1_u32..150), 1..60),
+        ) {
+            let mut guard = begun();
+            let mut all: Vec<(u64, Step)> = Vec::new();
+            let (mut now, mut written) = (0, 0);
+            for (wait, kind, count) in steps {
+                now += wait * wait / 2_000;
+                let step = STEPS[kind];
+                let count = if step == Step::Continuation { count / 25 } else { count };
+                for at in 0..count {
+                    let bytes = step.frame();
+                    if step == Step::Data {
+                        guard.wrote(&bytes);
+                        written += 1;
+                        continue;
+                    }
+                    all.resize(all.len() + std::mem::take(&mut written), (now, Step::Data));
+                    all.push((now, step));
+                    let told = guard.read(Mono(now), &bytes);
+                    let within = |secs: u64, longer: u64| {
+                        too_many(&all, now.saturating_sub(secs * 1_000), now.saturating_sub(longer * 1_000))
+                    };
+                    if told.is_err() {
+                        prop_assert!(within(11, 20), "{told:?} at {now}");
+                        return Ok(());
+                    }
+                    // More frames at one time are no less.
+                    prop_assert!(at < count - 1 || !within(10, 21), "at {now}");
+                }
+            }
         }
 
         #[test]
