@@ -7,13 +7,15 @@ use crate::endpoints::{Extra, service_of};
 use crate::listeners::{ListenKey, ListenKind};
 use crate::names::Names;
 use crate::pem::split_pem;
-use crate::table::{PortTarget, Route, ServedCertificate, Service, Site, Table};
+use crate::table::{PortTarget, Route, ServedCertificate, Service, Site, Table, TicketSecret};
 use jaco_model::spec::{DeploymentSpec, PortMode, RouteOptions, TlsMode};
 use jaco_model::{DeploymentName, ServiceName};
 use jaco_state::{RouteOf, State, owner_of, routed_specs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+
+const TICKETS: &str = "jaco 2026 secret of TLS session tickets";
 
 impl Table {
     /// What the state says now. `before` lends what has not changed.
@@ -28,6 +30,7 @@ impl Table {
                 .map(|(key, token)| (key.clone(), token.key_authorisation.clone()))
                 .collect(),
             services: BTreeMap::new(),
+            ticket_secret: ticket_secret(state),
         };
         let routed = table.sites.iter().flat_map(|site| &site.routes);
         let mut led_to: BTreeSet<(DeploymentName, ServiceName)> = routed
@@ -71,7 +74,14 @@ impl Table {
             && same(&self.services, &other.services)
             && same(&self.ports, &other.ports)
             && self.tokens == other.tokens
+            && self.ticket_secret == other.ticket_secret
     }
+}
+
+/// Every member has the key of the cluster's root, and nobody else may.
+fn ticket_secret(state: &State) -> Option<TicketSecret> {
+    let trust = state.cluster.as_ref()?.trust.as_ref()?;
+    Some(TicketSecret(blake3::derive_key(TICKETS, trust.key.as_bytes())))
 }
 
 fn same<K: Eq, V>(one: &BTreeMap<K, Arc<V>>, other: &BTreeMap<K, Arc<V>>) -> bool {

@@ -7,6 +7,7 @@ use crate::listeners::{Listeners, Settings};
 use crate::table::Table;
 use imbl::ordmap::DiffItem;
 use jaco_kit_core::{Core, Mono, Now, OpIds};
+use jaco_model::entity::Trust;
 use jaco_model::{DeploymentName, InstanceId};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +122,8 @@ fn touched_deployments(before: &State, now: &State) -> Option<BTreeSet<Deploymen
         && before.revisions.ptr_eq(&now.revisions)
         && before.certificates.ptr_eq(&now.certificates)
         && before.challenge_tokens.ptr_eq(&now.challenge_tokens)
-        && are_alive_alike(before, now);
+        && are_alive_alike(before, now)
+        && trust_of(before) == trust_of(now);
     if !is_same {
         return None;
     }
@@ -134,6 +136,10 @@ fn touched_deployments(before: &State, now: &State) -> Option<BTreeSet<Deploymen
         touched.insert(one.deployment.clone());
     }
     Some(touched)
+}
+
+fn trust_of(state: &State) -> Option<&Trust> {
+    state.cluster.as_ref()?.trust.as_ref()
 }
 
 /// Whether the same nodes are members and up. They report often, and little of it matters here.
@@ -167,5 +173,55 @@ impl Core for IngressCore {
 
     fn check_invariants(&self) {
         debug_assert!(self.deadline().is_none_or(|at| at > self.now), "a timer in the past");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::TicketSecret;
+    use jaco_model::entity::ClusterMeta;
+    use jaco_model::{ClusterId, NodeId, WallMs};
+
+    fn state(time: u64, key: Option<&str>) -> Input {
+        let trust = key.map(|key| Trust { certificate: String::new(), key: key.to_owned() });
+        let cluster = ClusterMeta {
+            cluster_id: ClusterId::new("c"),
+            name: "home".to_owned(),
+            epoch: 0,
+            created_at: WallMs(0),
+            feature_level: 1,
+            hash_key: String::new(),
+            cluster_time: WallMs(time),
+            history_limit: 10,
+            trust,
+            ipam: None,
+        };
+        let mut state = State::default();
+        state.cluster = Some(Arc::new(cluster));
+        Input::StateChanged(Arc::new(state))
+    }
+
+    #[test]
+    fn all_who_have_the_roots_key_have_one_secret_for_tickets() {
+        let secrets = |inputs: Vec<Input>| -> Vec<Option<TicketSecret>> {
+            let me = NodeId::new("n1");
+            let retry = std::time::Duration::from_secs(5);
+            let settings = Settings { me, http: Vec::new(), https: Vec::new(), retry };
+            let mut core = IngressCore::new(settings);
+            let effects = inputs.into_iter().flat_map(|input| core.step(Now::default(), input));
+            let served = effects.filter_map(|effect| match effect {
+                Effect::Serve(table) => Some(table.ticket_secret.clone()),
+                _ => None,
+            });
+            served.collect()
+        };
+        let one = secrets(vec![state(1, None), state(2, Some("k")), state(3, Some("k"))]);
+        assert_eq!(one.len(), 1, "served once: {one:?}");
+        assert!(one[0].is_some());
+        assert_eq!(secrets(vec![state(9, Some("k"))]), one, "at another node too");
+        let other = secrets(vec![state(1, Some("k")), state(2, Some("other"))]);
+        assert!(other.len() == 2 && other[0] == one[0] && other[1] != one[0], "{other:?}");
+        assert_eq!(format!("{:?}", one[0]), "Some((secret of tickets))");
     }
 }

@@ -21,6 +21,8 @@ pub struct Table {
     pub ports: BTreeMap<ListenKey, Arc<PortTarget>>,
     /// Answers to HTTP-01 challenges by (domain, token).
     pub tokens: BTreeMap<(String, String), String>,
+    /// What the keys of TLS session tickets follow from.
+    pub ticket_secret: Option<TicketSecret>,
 }
 
 impl Table {
@@ -74,6 +76,16 @@ impl PartialOrd for dyn ServiceKey + '_ {
 impl Ord for dyn ServiceKey + '_ {
     fn cmp(&self, other: &Self) -> Ordering {
         self.parts().cmp(&other.parts())
+    }
+}
+
+/// The same on all nodes, and known to nobody else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TicketSecret(pub [u8; 32]);
+
+impl std::fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret of tickets)")
     }
 }
 

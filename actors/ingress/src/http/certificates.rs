@@ -1,5 +1,6 @@
 //! Certificates by name, changed while connections run.
 
+use super::tickets::Tickets;
 use arc_swap::ArcSwap;
 use jaco_ingress_core::{Named, Names, ServedCertificate, Site, Table};
 use rustls::crypto::ring::kx_group;
@@ -64,7 +65,10 @@ impl Certificates {
     }
 
     /// The settings of TLS with this as their resolver.
-    pub(super) fn server(self: &Arc<Self>) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
+    pub(super) fn server(
+        self: &Arc<Self>,
+        tickets: &Arc<Tickets>,
+    ) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
         let mut provider = rustls::crypto::ring::default_provider();
         provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
@@ -72,6 +76,7 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = tickets.clone();
         Ok(Arc::new(config))
     }
 }

@@ -9,6 +9,7 @@ use super::loads::Loads;
 use super::meter::Requests;
 use super::reading::Meters;
 use super::secure::Secure;
+use super::tickets::Tickets;
 use super::worker::{self, Order};
 use crate::socket_fault;
 use arc_swap::ArcSwap;
@@ -142,6 +143,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) table: ArcSwap<Table>,
     pub(super) certificates: Arc<Certificates>,
+    pub(super) tickets: Arc<Tickets>,
     pub(super) counters: Counters,
     /// Requests for what has no route.
     pub(super) strangers: Requests,
@@ -197,6 +199,7 @@ impl Driver {
         let count = config.workers.max(1);
         let crowd = Arc::new(Crowd::new(config.connections));
         let secure = Secure::new(config.upstream_roots.clone())?;
+        let tickets = Arc::new(Tickets::new(config.clock));
         let access = Access::open(config.access_log_file.as_deref());
         let shared = Arc::new(Shared {
             config,
@@ -204,6 +207,7 @@ impl Driver {
             secure,
             table: ArcSwap::default(),
             certificates: Arc::default(),
+            tickets,
             counters: Counters::default(),
             strangers: Requests::default(),
             rejections: Rejections::default(),
@@ -253,6 +257,7 @@ impl DriverHandle {
 
     fn serve(&self, table: Arc<Table>) {
         self.shared.certificates.load(&table);
+        self.shared.tickets.keep(table.ticket_secret.clone());
         self.shared.loads.keep(&table);
         self.shared.table.store(table);
         count(&self.shared.counters.swaps);

@@ -35,6 +35,7 @@ mod pulse;
 mod reading;
 mod replica;
 mod secure;
+mod tickets;
 mod tunnel;
 mod upgrade;
 mod watched;

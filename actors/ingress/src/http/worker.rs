@@ -59,7 +59,7 @@ pub(super) fn start(
     seed: u64,
 ) -> Result<(), super::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tls = shared.certificates.server()?;
+    let tls = shared.certificates.server(&shared.tickets)?;
     std::thread::Builder::new().name("ingress".to_owned()).spawn(move || {
         let set = LocalSet::new();
         set.block_on(&runtime, async move {

@@ -65,3 +65,38 @@ async fn a_line_says_who_asked_what_and_who_answered_and_no_secret() {
     let line: serde_json::Value = serde_json::from_str(&all[1]).unwrap();
     assert_eq!((&line["status"], &line["reason"]), (&404.into(), &"no_route".into()));
 }
+
+/// Each request names its turn in its path.
+#[tokio::test]
+async fn a_route_says_which_requests_are_written_down() {
+    let upstream = echo("127.0.0.1:0").await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let proxy = Proxy::start(|config| {
+        config.access_log = AccessLog::Off;
+        config.access_log_file = Some(path.clone());
+    });
+    let mut wanted = Vec::new();
+    let settings = [None, Some(AccessLog::Off), Some(AccessLog::Errors), Some(AccessLog::All)];
+    for (turn, setting) in settings.into_iter().enumerate() {
+        proxy.serve(table(&[Ipv4Addr::LOCALHOST], upstream.port(), |spec| {
+            spec.options.access_log = setting;
+            spec.options.body_limit = Some(0);
+        }));
+        let (good, bad) = (format!("/good{turn}"), format!("/bad{turn}"));
+        assert!(proxy.ask("GET", &good, "").await.starts_with("HTTP/1.1 200"));
+        let refused = proxy.ask("POST", &bad, "Content-Length: 1\r\n").await;
+        assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+        match setting {
+            None | Some(AccessLog::Off) => {}
+            Some(AccessLog::Errors) => wanted.push(bad),
+            Some(AccessLog::All) => wanted.extend([good, bad]),
+        }
+    }
+    let paths = |line: &String| -> String {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["path"].as_str().unwrap().to_owned()
+    };
+    let written: Vec<String> = lines(&path, wanted.len()).await.iter().map(paths).collect();
+    assert_eq!(written, wanted);
+}

@@ -1,11 +1,16 @@
 //! Requests over several replicas: policies, rest after refused connections, the own node first.
 
-use crate::support::{Proxy, echo, table};
+use crate::support::{PATIENCE, Proxy, echo, read_head, scripted, table};
 use jaco_ingress_core::{Service, Table};
+use jaco_kit::Clock;
+use jaco_kit_core::Mono;
 use jaco_model::spec::{LbPolicy, RouteSpec};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 const ALL: [Ipv4Addr; 3] =
     [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
@@ -157,4 +162,78 @@ async fn the_last_one_is_asked_however_often_it_refused() {
     echo(&format!("127.0.0.1:{port}")).await;
     let answer = proxy.ask("GET", "/", "").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// The first three connections that fail are in a row; then it is left alone for 10 s.
+#[tokio::test]
+async fn a_replica_that_rested_is_asked_again() {
+    let proxy = trusting();
+    let port = echoes(2).await;
+    proxy.serve(table(&ALL, port, policy(LbPolicy::RoundRobin)));
+    let began = Clock::new();
+    shares(&proxy, (0..30).map(|_| String::new())).await;
+    echo(&format!("{}:{port}", ALL[2])).await;
+    let third = ALL[2].to_string();
+    let soon = shares(&proxy, (0..30).map(|_| String::new())).await;
+    // On a machine that is that slow nothing is said about it.
+    if began.mono() < Mono(8_000) {
+        assert!(!soon.contains_key(&third), "{soon:?}");
+    }
+    let back = async {
+        while !shares(&proxy, (0..6).map(|_| String::new())).await.contains_key(&third) {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10) + PATIENCE, back).await.expect("it is asked");
+    assert!(began.mono() >= Mono(9_000), "{:?}", began.mono());
+    let after = shares(&proxy, (0..30).map(|_| String::new())).await;
+    assert_eq!(after.get(&third), Some(&10), "its failures are forgotten: {after:?}");
+}
+
+/// Requests that take long are counted where they run.
+#[tokio::test]
+async fn the_less_busy_replica_is_asked() {
+    let proxy = trusting();
+    let slow = scripted("127.0.0.1:0", |mut stream| async move {
+        read_head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    echo(&format!("{}:{}", ALL[1], slow.port())).await;
+    proxy.serve(table(&ALL[..2], slow.port(), policy(LbPolicy::LeastRequests)));
+    let text = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    let mut answered = 0;
+    loop {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        stream.write_all(text).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(1), read_head(&mut stream)).await;
+        answered += usize::from(answer.is_ok());
+        if answer.is_err() {
+            // It goes on there while the others ask.
+            let shares = shares(&proxy, (0..40).map(|_| String::new())).await;
+            assert_eq!(shares, BTreeMap::from([(ALL[1].to_string(), 40)]), "{answered}");
+            return;
+        }
+        assert!(answered < 100, "the slow one is never chosen");
+    }
+}
+
+/// A replica that comes to others is spared at first.
+#[tokio::test]
+async fn a_new_replica_is_not_run_over() {
+    let proxy = trusting();
+    let port = echoes(2).await;
+    proxy.serve(table(&ALL[..1], port, policy(LbPolicy::Random)));
+    assert!(proxy.ask("GET", "/", "").await.starts_with("HTTP/1.1 200"));
+    tokio::time::sleep(Duration::from_millis(5_500)).await;
+    let began = Clock::new();
+    proxy.serve(table(&ALL[..2], port, policy(LbPolicy::Random)));
+    let early = shares(&proxy, (0..40).map(|_| String::new())).await;
+    if began.mono() < Mono(1_000) {
+        let new = early.get(&ALL[1].to_string()).copied().unwrap_or_default();
+        assert!(new < 16, "half of them would be 20: {early:?}");
+    }
+    tokio::time::sleep(Duration::from_millis(5_500)).await;
+    let late = shares(&proxy, (0..200).map(|_| String::new())).await;
+    assert!(late.get(&ALL[1].to_string()).is_some_and(|n| *n > 60), "{late:?}");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod access;
+mod admission;
 mod balance;
 mod crowd;
 mod expect;
@@ -13,9 +14,11 @@ mod meters;
 mod options;
 mod proxied;
 mod refused;
+mod resume;
 mod retry;
 mod smuggling;
 mod stopping;
 mod support;
 mod tls;
 mod upstream;
+mod waiting;
