@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 use jaco_model::spec::DnsProvider;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What this version of the daemon uses. Keys of the table that are not here are checked, and
@@ -115,9 +116,9 @@ pub(crate) struct Ingress {
     /// Whether this node serves HTTP and HTTPS; published ports are served anyway.
     pub(crate) enabled: bool,
     /// Where HTTP is served.
-    pub(crate) http_addr: Vec<String>,
+    pub(crate) http_addr: Vec<SocketAddr>,
     /// Where HTTPS is served.
-    pub(crate) https_addr: Vec<String>,
+    pub(crate) https_addr: Vec<SocketAddr>,
     /// Networks whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<String>,
     /// Networks that must say by a PROXY header who asks.

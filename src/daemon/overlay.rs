@@ -128,12 +128,8 @@ impl Site<'_> {
         let file = &keys.access_log_file;
         config.access_log_file = Some(file.clone()).filter(|file| !file.as_os_str().is_empty());
         config.cookie_key = blake3::derive_key(COOKIE_KEY, self.cluster.as_str().as_bytes());
-        let listen = |texts: &[String]| -> Vec<SocketAddr> {
-            if keys.enabled {
-                texts.iter().filter_map(|text| text.parse().ok()).collect()
-            } else {
-                Vec::new()
-            }
+        let listen = |addresses: &[SocketAddr]| {
+            if keys.enabled { addresses.to_vec() } else { Vec::new() }
         };
         let settings = jaco_ingress_core::Settings {
             me: self.node.clone(),

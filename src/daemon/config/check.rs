@@ -24,7 +24,7 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::PrivatePort => private_port(text),
         Kind::Cidr(low, high) => cidr(text, low, high).and_then(|_| pool(text)),
         Kind::Text => Ok(Value::from(text)),
-        Kind::HostPorts
+        Kind::Listeners
         | Kind::Cidrs
         | Kind::Addresses
         | Kind::Ports
@@ -42,7 +42,7 @@ pub(super) fn text(kind: Kind, text: &str) -> Result<Value, String> {
 /// Reads the items of a list.
 pub(super) fn list<'a>(kind: Kind, items: impl Iterator<Item = &'a str>) -> Result<Value, String> {
     let read = |item: &'a str| match kind {
-        Kind::HostPorts => host_port(item),
+        Kind::Listeners => listener(item),
         Kind::Cidrs => cidr(item, 0, 32),
         Kind::BindPaths => bind_path(item),
         Kind::Addresses => forwarder(item),
@@ -175,6 +175,17 @@ fn private_port(text: &str) -> Result<Value, String> {
     }
 }
 
+/// A name would be looked up before there is a network, and once only.
+fn listener(text: &str) -> Result<Value, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(Value::from(text)),
+        _ => Err(format!(
+            "\"{text}\" is no address to listen on: write an IP address and a port, such as \
+             0.0.0.0:80 for all of this host or [::]:80 with IPv6; names are not looked up"
+        )),
+    }
+}
+
 /// A name server; the engine's own one would ask us again.
 fn forwarder(text: &str) -> Result<Value, String> {
     let address = text.parse::<SocketAddr>().map(|at| at.ip()).or_else(|_| text.parse::<IpAddr>());
@@ -251,6 +262,10 @@ mod tests {
             (Kind::BindPaths, "/srv,/etc", "system directory"),
             (Kind::Name, "Node_1", "lower-case"),
             (Kind::HostPort, "localhost", "host:port"),
+            (Kind::Listeners, "0.0.0.0:80,lb.example:80", "\"lb.example:80\" is no address"),
+            (Kind::Listeners, ":80", "write an IP address and a port, such as 0.0.0.0:80"),
+            (Kind::Listeners, "::1:80", "or [::]:80"),
+            (Kind::Listeners, "127.0.0.1:0", "no address to listen on"),
             (Kind::PrivatePort, "0.0.0.0:9464", "private"),
             (Kind::PrivatePort, "localhost:9464", "127.0.0.1:9464"),
         ] {

@@ -27,8 +27,8 @@ pub(super) enum Kind {
     HostPort,
     /// An address of this host or of a private network, with a port.
     PrivatePort,
-    /// A list of `host:port`.
-    HostPorts,
+    /// A list of `address:port` to listen on.
+    Listeners,
     /// An IPv4 prefix between the lengths.
     Cidr(u8, u8),
     /// A list of prefixes or addresses.
@@ -118,8 +118,8 @@ pub(super) const KEYS: &[Key] = &[
     used("ingress.access_log_file", Kind::Path, ""),
     used("ingress.enabled", Kind::Bool, "true"),
     used("ingress.header_timeout", Kind::Duration(1_000, 5 * MIN), "10s"),
-    used("ingress.http_addr", Kind::HostPorts, "0.0.0.0:80"),
-    used("ingress.https_addr", Kind::HostPorts, "0.0.0.0:443"),
+    used("ingress.http_addr", Kind::Listeners, "0.0.0.0:80"),
+    used("ingress.https_addr", Kind::Listeners, "0.0.0.0:443"),
     used("ingress.max_connections", Kind::Int(0, u32::MAX as u64), "0"),
     used("ingress.proxy_protocol", Kind::Cidrs, ""),
     used("ingress.stop_timeout", Kind::Duration(0, 20_000), "5s"),

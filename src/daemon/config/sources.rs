@@ -189,7 +189,7 @@ fn value(kind: Kind, node: &Node) -> Result<(String, Value), String> {
         }
         (
             node::Value::List(items),
-            Kind::HostPorts
+            Kind::Listeners
             | Kind::Cidrs
             | Kind::Addresses
             | Kind::Ports
@@ -236,7 +236,7 @@ fn scalar(node: &Node) -> Result<&str, String> {
 fn is_collection(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::HostPorts
+        Kind::Listeners
             | Kind::Cidrs
             | Kind::Addresses
             | Kind::Ports
@@ -249,7 +249,7 @@ fn is_collection(kind: Kind) -> bool {
 
 fn describe(kind: Kind) -> &'static str {
     match kind {
-        Kind::HostPorts
+        Kind::Listeners
         | Kind::Cidrs
         | Kind::Addresses
         | Kind::Ports
@@ -302,14 +302,17 @@ mod tests {
 
     #[test]
     fn all_faults_come_at_once_with_their_places() {
-        let text = "data_dirr: /a\nraft_tick: 2s\ningress:\n  http_adr: [x]\nwitness: yes\n";
+        let text = "data_dirr: /a\nraft_tick: 2s\ningress:\n  http_adr: [x]\n  https_addr: [\"[::]:443\", lb.example:443]\nwitness: yes\n";
         assert_eq!(
             load_text(text, &[]).unwrap_err(),
             [
                 "jacod.yaml:1:1: data_dirr: unknown key (did you mean \"data_dir\"?)",
                 "jacod.yaml:2:12: raft_tick: expected a duration from 50ms to 500ms",
                 "jacod.yaml:4:3: ingress.http_adr: unknown key (did you mean \"ingress.http_addr\"?)",
-                "jacod.yaml:5:10: witness: expected a list, found text",
+                "jacod.yaml:5:15: ingress.https_addr: \"lb.example:443\" is no address to listen on: write \
+                 an IP address and a port, such as 0.0.0.0:80 for all of this host or [::]:80 with \
+                 IPv6; names are not looked up",
+                "jacod.yaml:6:10: witness: expected a list, found text",
             ]
         );
     }
