@@ -2,6 +2,7 @@
 
 use crate::seat::hostname;
 use jaco_model::entity::{Instance, Node, Replica};
+use jaco_model::name::ANY_HOST;
 use jaco_model::suggest::closest;
 use jaco_model::view::WhyQuestion;
 use jaco_model::{ErrorCode, Fault, InstanceId, NodeId, ReplicaId};
@@ -132,13 +133,20 @@ fn any(state: &State, text: &str) -> Result<Subject, Fault> {
         return Ok(Subject::Node(node.id.clone()));
     }
     if let Ok((host, path)) = host_and_path(text)
-        && !routes_of_host(state, &host).is_empty()
+        && is_routed(state, text, &host)
     {
         return Ok(Subject::Route { host, path });
     }
     let names = slot_names(state).chain(node_names(state)).chain(domains(state));
     let message = format!("there is no replica, node or domain named \"{text}\"");
     Err(unknown("replica", message, text, names))
+}
+
+/// Where any host is routed a word is one only if it says so.
+fn is_routed(state: &State, text: &str, host: &str) -> bool {
+    let routes = routes_of_host(state, host);
+    let is_default = routes.first().is_some_and(|(_, route)| route.domain == ANY_HOST);
+    !routes.is_empty() && (!is_default || host == ANY_HOST || text.starts_with("http"))
 }
 
 fn known_node(state: &State, text: &str) -> Result<Subject, Fault> {

@@ -38,6 +38,9 @@ pub fn volume_name(deployment: &DeploymentName, key: &str) -> String {
     format!("jaco_{deployment}_{key}")
 }
 
+/// The domain of routes for hosts that nobody else routes.
+pub const ANY_HOST: &str = "*";
+
 /// Whether a wildcard such as `*.example.com` stands for a name: exactly one label more, no
 /// wildcard itself (RFC 9525, 6.3).
 pub fn is_under_wildcard(name: &str, wildcard: &str) -> bool {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Everything one node serves.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// Domains by name; those with a wildcard begin with `*.`.
+    /// Domains by name; those with a wildcard begin with `*.`, and `*` is any other.
     pub sites: Names<Arc<Site>>,
     /// Services that a route or a port leads to, with the replicas that may take requests.
     pub services: BTreeMap<(DeploymentName, ServiceName), Arc<Service>>,

@@ -313,7 +313,8 @@ impl DriverHandle {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// The site that serves a host now: of that name, else of its wildcard.
+    /// The site that serves a host now: of that name, else of its wildcard, else that of
+    /// any host.
     pub fn site(&self, host: &str) -> Option<Arc<Site>> {
         self.shared.table.load().site(host).cloned()
     }

@@ -1,6 +1,7 @@
 //! What of a route says whether a request is let in at all, and as whose.
 
 use crate::support::{Proxy, certify, echo, table};
+use crate::tls::{client, connect, get};
 use jaco_model::spec::{HostHeader, RouteSpec, TlsMode};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -77,4 +78,38 @@ async fn the_service_sees_the_host_that_the_route_says() {
         assert!(answer.contains(&wanted), "{host:?}: {answer}");
         assert!(answer.contains("x-forwarded-host: a.test\n"), "{host:?}: {answer}");
     }
+}
+
+/// Hosts of nobody go where a route for any host leads, in clear only.
+#[tokio::test]
+async fn a_route_for_any_host_takes_those_of_nobody() {
+    let (proxy, port) = before(false, |_| {}).await;
+    let mut all = table(&[HERE], port, |_| {});
+    let root = certify(&mut all, "a.test");
+    let any = table(&[HERE], port, |spec| {
+        (spec.domain, spec.path, spec.tls) = ("*".to_owned(), "/any".to_owned(), TlsMode::Off);
+    });
+    all.sites.extend(any.sites);
+    proxy.serve(all);
+    let ask = async |host: &str, path: &str| {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        proxy.raw(&text).await
+    };
+    for (host, path, status) in [
+        ("a.test", "/any", "308"),
+        ("b.test", "/any/x", "200"),
+        ("192.0.2.1", "/any", "200"),
+        ("localhost:8080", "/any", "200"),
+        ("b.test", "/", "404"),
+        ("b.test", TOKEN, "404"),
+    ] {
+        let answer = ask(host, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}{path}: {answer}");
+    }
+    let answer = ask("b.test", "/any").await;
+    assert!(answer.contains("host: b.test\n"), "{answer}");
+    let mut secure = client(connect(proxy.https, "a.test", &root).await.unwrap()).await;
+    let answer = secure.send_request(get("https://b.test/any")).await.unwrap();
+    assert_eq!(answer.status(), 421, "its certificate is another one's");
+    assert!(connect(proxy.https, "b.test", &root).await.is_err());
 }

@@ -1,7 +1,7 @@
 //! Routes of all deployments, and who owns their domains.
 
 use crate::State;
-use jaco_model::name::is_under_wildcard;
+use jaco_model::name::{ANY_HOST, is_under_wildcard};
 use jaco_model::spec::{DeploymentSpec, RouteSpec};
 
 /// A route and the deployment it is of.
@@ -20,13 +20,18 @@ pub fn owner_of<'a>(routes: &[RouteOf<'a>]) -> Option<RouteOf<'a>> {
     routes.iter().find(shares).or_else(|| routes.first()).copied()
 }
 
-/// All routes of the domain that a host is served under: of that name, else of its wildcard.
+/// All routes of the domain that a host is served under: of that name, else of its wildcard, else
+/// those for any host.
 pub fn routes_of_host<'a>(state: &'a State, host: &str) -> Vec<RouteOf<'a>> {
     let all = || routed_specs(state).flat_map(|spec| spec.routes.iter().map(move |r| (spec, r)));
     let own: Vec<_> = all().filter(|(_, route)| route.domain == host).collect();
-    match own.is_empty() {
-        false => own,
-        true => all().filter(|(_, route)| is_under_wildcard(host, &route.domain)).collect(),
+    if !own.is_empty() {
+        return own;
+    }
+    let wild: Vec<_> = all().filter(|(_, route)| is_under_wildcard(host, &route.domain)).collect();
+    match wild.is_empty() {
+        false => wild,
+        true => all().filter(|(_, route)| route.domain == ANY_HOST).collect(),
     }
 }
 

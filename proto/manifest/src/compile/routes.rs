@@ -146,11 +146,12 @@ fn route(cx: &mut Cx, item: &Item<'_>, owner: Option<&ServiceName>) -> Option<Ro
         None => String::new(),
     };
     let challenge = challenge(cx, &fields, &domain);
+    let tls = tls(cx, &fields, &domain, &domain_item);
     let shared_with = shared_with(cx, &fields);
     let route = Route {
         path: Spot::new(path_text, path.as_ref().map_or(&item.place, |item| &item.place)),
         service,
-        tls: fields.get("tls").and_then(|item| Some(item.spot(item.word(cx)?))),
+        tls,
         domain: domain_item.spot(domain),
         port,
         protocol: decoded.protocol,
@@ -196,6 +197,19 @@ fn shared_with(cx: &mut Cx, fields: &Fields<'_>) -> BTreeSet<DeploymentName> {
     made
 }
 
+/// No certificate is for every name.
+fn tls(cx: &mut Cx, fields: &Fields<'_>, domain: &str, of: &Item<'_>) -> Option<Spot<String>> {
+    let said = fields.get("tls").and_then(|item| Some(item.spot(item.word(cx)?)));
+    if domain != name::ANY_HOST {
+        return said;
+    }
+    if let Some(tls) = said.as_ref().filter(|tls| tls.value != "off") {
+        let message = "a route for any host has no certificate; leave tls out";
+        cx.fail(&tls.place, Reason::Conflict, message);
+    }
+    Some(of.spot("off".to_owned()))
+}
+
 /// Lower case, no trailing dot, one leftmost wildcard at most.
 fn domain(cx: &mut Cx, item: &Item<'_>) -> Option<String> {
     let text = item.word(cx)?;
@@ -224,6 +238,9 @@ fn domain_fault(domain: &str) -> Option<&'static str> {
     }
     if !domain.is_ascii() {
         return Some("write an international name in its ASCII form, xn--…");
+    }
+    if domain == name::ANY_HOST {
+        return None;
     }
     let bare = domain.strip_prefix("*.").unwrap_or(domain);
     if bare.contains('*') {

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One route. Its key is (domain, path), once in the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSpec {
-    /// A host name, or `*.` and a host name: then exactly one label more.
+    /// A host name, or `*.` and a host name: then exactly one label more; or [`ANY_HOST`].
+    ///
+    /// [`ANY_HOST`]: crate::name::ANY_HOST
     pub domain: String,
     /// Prefix up to a segment's border; empty is every path.
     pub path: String,

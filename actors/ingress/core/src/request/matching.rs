@@ -1,14 +1,15 @@
 //! Which route a request means (RFC 3986, 5.2.4 and 6.2.2).
 
 use crate::table::{Route, Site, Table};
+use jaco_model::name::ANY_HOST;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Table {
     /// The site of a host that is lower case and has neither port nor trailing dot: its own, else
-    /// the wildcard of exactly one label.
+    /// the wildcard of exactly one label, else that for any host.
     pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
-        self.sites.host(host)
+        self.sites.host(host).or_else(|| self.sites.get(ANY_HOST))
     }
 
     /// The route of a domain, as it is written in its spec, and a path.

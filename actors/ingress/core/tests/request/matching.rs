@@ -5,7 +5,7 @@ use jaco_ingress_core::request::fields::{self, Origin};
 use jaco_ingress_core::request::{normalise, redirected, stripped};
 use jaco_ingress_core::{Site, Table};
 use jaco_model::DeploymentName;
-use jaco_model::name::is_under_wildcard;
+use jaco_model::name::{ANY_HOST, is_under_wildcard};
 use jaco_model::spec::{Redirect, TlsMode};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -51,13 +51,16 @@ proptest! {
         paths in prop::collection::btree_set(path(), 0..6),
         host in host(),
         path in path(),
+        has_default in any::<bool>(),
     ) {
         let paths: BTreeSet<_> = paths.iter().map(|p| p.trim_end_matches('/').to_owned()).collect();
         let wild = wild.iter().map(|host| format!("*.{host}"));
-        let domains: BTreeSet<String> = hosts.into_iter().chain(wild).collect();
+        let default = has_default.then(|| ANY_HOST.to_owned());
+        let domains: BTreeSet<String> = hosts.into_iter().chain(wild).chain(default).collect();
         let table = table(&domains, &paths);
         let exact = domains.iter().find(|domain| **domain == host);
         let wanted = exact.or_else(|| domains.iter().find(|it| is_under_wildcard(&host, it)));
+        let wanted = wanted.or_else(|| domains.get(ANY_HOST));
         let site = table.site(&host);
         prop_assert_eq!(site.map(|site| &site.domain), wanted);
         if let Some(site) = site {
