@@ -170,6 +170,24 @@ async fn thousands_that_are_silent() {
 }
 
 #[tokio::test]
+async fn those_that_pause() {
+    let site = Site::start().await;
+    let before = site.process.resident();
+    let mut open = Vec::new();
+    for at in 0..many() {
+        let mut stream = from_somewhere(site.process.http, at).await;
+        stream.write_all(request("x", "").as_bytes()).await.unwrap();
+        tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("an answer").unwrap();
+        open.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let each = (site.process.resident() - before) * 1024 / open.len() as u64;
+    eprintln!("{each} bytes for each of {} connections that asked once", open.len());
+    // Without the rest it would be 15 KiB, in a release as well.
+    assert!(each < 12 * 1024, "{each} bytes each");
+}
+
+#[tokio::test]
 async fn headers_that_never_end() {
     let site = Site::start().await;
     let mut open = Vec::new();
