@@ -34,7 +34,6 @@ pub use pem::split_pem;
 pub use port::choose as choose_for_port;
 pub use proxy_protocol::{NotProxied, ProxyEnds, ProxyHeader, read_proxy_header};
 pub use table::{
-    Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table, Terms,
-    TicketSecret,
+    Endpoint, PortTarget, Route, ServedCertificate, Service, Site, Table, Terms, TicketSecret,
 };
 pub use websocket::{Messages, going_away};

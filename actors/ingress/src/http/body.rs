@@ -46,13 +46,13 @@ pub(super) struct Upload {
     fault: Cell<Option<Fault>>,
     moved: Cell<Option<Instant>>,
     passed: Cell<u64>,
-    is_touched: Cell<bool>,
+    is_asked: Cell<bool>,
 }
 
 impl Upload {
-    /// Whether somebody has begun to read it.
-    pub(super) fn is_touched(&self) -> bool {
-        self.is_touched.get()
+    /// Whether somebody wants it, which the client may be told.
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_asked.get()
     }
 
     /// Bytes of it so far.
@@ -285,7 +285,7 @@ impl HttpBody for Body {
             return self.break_off(Fault::Late);
         }
         if let Some(upload) = &self.upload {
-            upload.is_touched.set(true);
+            upload.is_asked.set(true);
         }
         match self.poll_source(cx) {
             Poll::Pending if self.is_silent(cx) => self.break_off(Fault::Silent),

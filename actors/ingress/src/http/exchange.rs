@@ -108,7 +108,7 @@ pub(super) async fn run(
             Err(Failed::Late) => {
                 return Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"));
             }
-            Err(Failed::Unsent) => (Tried::Unsent, "upstream_reset"),
+            Err(Failed::Unsent | Failed::Refused) => (Tried::Unsent, "upstream_reset"),
             Err(Failed::Lost(reason)) => (Tried::Lost, reason),
         };
         if let Some(fault) = errand.upload.fault() {
@@ -290,27 +290,27 @@ async fn by_http2(
         }
         Err(error) => error,
     };
-    let is_untouched = is_empty || !errand.upload.is_touched();
+    let is_untouched = is_empty || errand.upload.moved().is_none();
     let is_refused = is_refused(&error) || errand.thinks.is_some();
-    if is_safe || (is_untouched && is_refused) {
+    if is_safe || (is_untouched && (is_refused || error.is_canceled())) {
         parcel.body = loan.take_back();
     }
     Err(match parcel.body {
-        Some(_) if is_refused => Failed::Unsent,
+        Some(_) if error.is_canceled() => Failed::Unsent,
+        Some(_) if is_refused => Failed::Refused,
         _ if error.is_parse() => Failed::Lost("upstream_invalid"),
         _ => Failed::Lost("upstream_reset"),
     })
 }
 
-/// Whether a replica has not looked at a request and will not: it was not sent at all, or the
-/// replica says so by a reset or by the number of the last one that it has (RFC 9113, 8.7).
+/// Whether a replica says that it has not looked at a request and will not (RFC 9113, 8.7): by a
+/// reset, or by the number of the last one that it has.
 fn is_refused(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    let is_told = cause.is_some_and(|cause| {
+    cause.is_some_and(|cause| {
         let is_reset = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
         cause.is_remote() && (cause.is_go_away() || is_reset)
-    });
-    is_told || error.is_canceled()
+    })
 }
 
 /// Puts the host into the request's target, as HTTP/2 wants it.

@@ -95,7 +95,7 @@ impl Visit {
             }
         };
         self.attempts = errand.attempts.get();
-        self.waits = waits && !errand.upload.is_touched();
+        self.waits = waits && !errand.upload.is_asked();
         let answered = outcome?;
         self.upstream = Some(clock.mono().since(sent));
         self.served = Some((crew.clone(), answered.at));

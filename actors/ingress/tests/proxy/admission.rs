@@ -89,7 +89,7 @@ async fn a_route_for_any_host_takes_those_of_nobody() {
     let any = table(&[HERE], port, |spec| {
         (spec.domain, spec.path, spec.tls) = ("*".to_owned(), "/any".to_owned(), TlsMode::Off);
     });
-    all.sites.extend(any.sites);
+    all.sites = all.sites.iter().chain(any.sites.iter()).cloned().collect();
     proxy.serve(all);
     let ask = async |host: &str, path: &str| {
         let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");

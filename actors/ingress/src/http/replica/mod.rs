@@ -58,6 +58,8 @@ pub(super) struct Reply {
 pub(super) enum Failed {
     /// No byte reached an application.
     Unsent,
+    /// The replica took nothing of it: it says so, or did not ask for the body.
+    Refused,
     /// Nobody knows what became of the request.
     Lost(&'static str),
     Late,
@@ -100,7 +102,7 @@ pub(super) async fn exchange(mut wire: Wire, ask: Ask<'_>) -> Result<Reply, Fail
             }
             Ok(Event::Thought) => patient.thinks = None,
             // It did not ask for the body, and has done nothing without it.
-            Err(Failed::Lost(_)) if patient.thinks.is_some() => return Err(Failed::Unsent),
+            Err(Failed::Lost(_)) if patient.thinks.is_some() => return Err(Failed::Refused),
             Err(failed) => return Err(failed),
         }
     }
