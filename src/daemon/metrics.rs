@@ -3,12 +3,14 @@
 //! Labels are of declared objects alone: what clients make up shares one.
 
 mod page;
+mod renewals;
 
 use crate::daemon::hub::Boards;
 use jaco_ingress::{Durations, PortCounts, Reading};
 use jaco_ingress_core::ListenKey;
 use jaco_state::State;
 use page::Page;
+pub(crate) use renewals::Renewals;
 use std::collections::BTreeMap;
 
 /// The domain that requests without a route have.
@@ -29,6 +31,11 @@ pub(crate) fn text(boards: &Boards) -> String {
         l4(&mut page, &ports, &boards.state.borrow());
     }
     certificates(&mut page, &boards.state.borrow());
+    let name = "jaco_cert_renewals_total";
+    page.family(name, "counter", "Orders of certificates that ended while this node led.");
+    for (result, count) in boards.renewals.borrow().results() {
+        page.sample("", &[("result", result)], count);
+    }
     page.text()
 }
 

@@ -63,8 +63,9 @@ impl Perform<jaco_liveness_core::Effect> for LivenessDriver {
     }
 }
 
-/// Shows a new state to all watchers and mirrors the audit log to the log stream.
-pub(super) fn publish(boards: &Boards, state: Arc<State>, events: &[Event]) {
+/// Shows a new state to all watchers and mirrors the audit log to the log stream. Who leads counts
+/// the ends of orders.
+pub(super) fn publish(boards: &Boards, state: Arc<State>, events: &[Event], leads: bool) {
     for event in events {
         match event {
             Event::Audited(line) => {
@@ -73,6 +74,7 @@ pub(super) fn publish(boards: &Boards, state: Arc<State>, events: &[Event]) {
                     kind = line.kind, identity = %line.identity, index = line.raft_index,
                     payload = ?line.payload, "audit event"
                 );
+                boards.renewals.send_if_modified(|renewals| leads && renewals.count(line));
             }
             Event::InstanceChanged { id, from, to } => {
                 let from = from.map_or("new", |state| state.as_str());
