@@ -2,12 +2,13 @@
 
 use crate::answer::Answer;
 use crate::certificate::Leaf;
+use crate::leaves::Leaves;
 use crate::rows::stamp;
 use crate::server::Api;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use jaco_model::entity::CaKind;
-use jaco_model::spec::{DeploymentSpec, SecretText, TlsMode};
+use jaco_model::spec::{DeploymentSpec, TlsMode};
 use jaco_model::suggest::closest;
 use jaco_model::view::CertificateView;
 use jaco_model::{DeploymentName, ErrorCode, Fault, WallMs};
@@ -16,18 +17,19 @@ use jaco_state::{
     own_certificate_alarm, owner_of, routed_specs, routes_of_host,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// `GET /v1/certificates`
 pub(crate) async fn certificates(api: Data<Api>) -> Answer<HttpResponse> {
     let state = api.state()?;
-    Ok(HttpResponse::Ok().json(rows(&state, None, api.backend.now())))
+    Ok(HttpResponse::Ok().json(rows(&state, None, &api.leaves, api.backend.now())))
 }
 
 /// `GET /v1/certificates/{domain}`
 pub(crate) async fn one(api: Data<Api>, domain: Path<String>) -> Answer<HttpResponse> {
     let state = api.state()?;
     let domain = domain.into_inner();
-    let rows = rows(&state, None, api.backend.now());
+    let rows = rows(&state, None, &api.leaves, api.backend.now());
     if let Some(row) = rows.iter().find(|row| row.domain == domain) {
         return Ok(HttpResponse::Ok().json(row));
     }
@@ -42,6 +44,7 @@ pub(crate) async fn one(api: Data<Api>, domain: Path<String>) -> Answer<HttpResp
 pub(crate) fn rows(
     state: &State,
     of: Option<&DeploymentName>,
+    leaves: &Leaves,
     now: WallMs,
 ) -> Vec<CertificateView> {
     let mut domains: BTreeMap<&str, Vec<RouteOf<'_>>> = BTreeMap::new();
@@ -52,14 +55,16 @@ pub(crate) fn rows(
     }
     let automatic: BTreeMap<String, CertificateRow> =
         certificates_of(state).into_iter().map(|row| (row.domain.clone(), row)).collect();
+    leaves.keep(|domain| domains.contains_key(domain));
     let views = domains.into_iter().filter_map(|(domain, routes)| {
         let is_of = of.is_none_or(|of| routes.iter().any(|(spec, _)| spec.name == *of));
         let (owner, route) = owner_of(&routes)?;
         let view = match &route.tls {
             TlsMode::Own(secret) => {
-                own(owner.secrets.get(secret).map(SecretText::reveal), domain, secret, now)
+                let text = owner.secrets.get(secret);
+                own(text.map(|text| leaves.own(domain, text)), domain, secret, now)
             }
-            _ => auto(state, automatic.get(domain)?, now),
+            _ => auto(state, automatic.get(domain)?, leaves, now),
         };
         is_of.then(|| CertificateView { deployments: names(&routes, owner), ..view })
     });
@@ -79,9 +84,10 @@ fn names(routes: &[RouteOf<'_>], owner: &DeploymentSpec) -> Vec<String> {
 }
 
 /// The line of a certificate that JACO gets.
-fn auto(state: &State, row: &CertificateRow, now: WallMs) -> CertificateView {
-    let issued = state.certificates.get(&row.domain).and_then(|known| known.issued.as_ref());
-    let leaf = issued.and_then(|issued| Leaf::read(&issued.chain).ok());
+fn auto(state: &State, row: &CertificateRow, leaves: &Leaves, now: WallMs) -> CertificateView {
+    let known = state.certificates.get(&row.domain).filter(|known| known.issued.is_some());
+    let issued = known.and_then(|known| known.issued.as_ref());
+    let leaf = known.and_then(|known| leaves.automatic(known).ok());
     let kind = row.order.filter(|_| issued.is_none()).or(issued.map(|one| one.environment));
     CertificateView {
         domain: row.domain.clone(),
@@ -90,7 +96,7 @@ fn auto(state: &State, row: &CertificateRow, now: WallMs) -> CertificateView {
         last_renewal_at: row.issued_at.map(stamp),
         state: row.status(now).as_str().to_owned(),
         issuer: leaf.as_ref().map(|leaf| leaf.issuer.clone()),
-        names: leaf.map(|leaf| leaf.names).unwrap_or_default(),
+        names: leaf.map(|leaf| leaf.names.clone()).unwrap_or_default(),
         not_before: row.not_before.map(stamp),
         source: "auto".to_owned(),
         deployments: Vec::new(),
@@ -104,11 +110,14 @@ fn auto(state: &State, row: &CertificateRow, now: WallMs) -> CertificateView {
 }
 
 /// The line of a certificate that a user gave.
-fn own(text: Option<&str>, domain: &str, secret: &str, now: WallMs) -> CertificateView {
-    let read = match text {
-        Some(text) => Leaf::read(text),
-        None => Err("its secret was not sent with the deployment".to_owned()),
-    };
+fn own(
+    read: Option<Result<Arc<Leaf>, String>>,
+    domain: &str,
+    secret: &str,
+    now: WallMs,
+) -> CertificateView {
+    let absent = || Err("its secret was not sent with the deployment".to_owned());
+    let read = read.unwrap_or_else(absent);
     let view = CertificateView {
         domain: domain.to_owned(),
         environment: environment(None).to_owned(),
@@ -131,8 +140,8 @@ fn own(text: Option<&str>, domain: &str, secret: &str, now: WallMs) -> Certifica
         alarm: own_certificate_alarm(leaf.not_after, now).map(|alarm| alarm.to_string()),
         not_after: Some(stamp(leaf.not_after)),
         not_before: Some(stamp(leaf.not_before)),
-        issuer: Some(leaf.issuer),
-        names: leaf.names,
+        issuer: Some(leaf.issuer.clone()),
+        names: leaf.names.clone(),
         ..view
     }
 }
@@ -174,19 +183,21 @@ mod tests {
     #[test]
     fn an_own_certificate_speaks_for_itself() {
         let text = pem("shop.test");
-        let view = own(Some(&text), "shop.test", "door", WallMs(19_990 * DAY));
+        let read = || Some(Leaf::read(&text).map(Arc::new));
+        let view = own(read(), "shop.test", "door", WallMs(19_990 * DAY));
         assert_eq!((view.state.as_str(), view.source.as_str()), ("active", "door"));
         assert_eq!(view.issuer.as_deref(), Some("the house's authority"));
         assert_eq!(view.names, ["shop.test"]);
         assert_eq!(view.not_after.as_deref(), Some("2024-10-04T00:00:00Z"));
         assert_eq!(view.alarm.as_deref(), Some("it ends in 10 days"));
-        let late = own(Some(&text), "shop.test", "door", WallMs(20_001 * DAY));
+        let late = own(read(), "shop.test", "door", WallMs(20_001 * DAY));
         assert_eq!(late.state, "expired");
     }
 
     #[test]
     fn an_own_certificate_that_cannot_be_read_has_failed() {
-        let view = own(Some("nonsense"), "shop.test", "door", WallMs(0));
+        let read = Leaf::read("nonsense").map(Arc::new);
+        let view = own(Some(read), "shop.test", "door", WallMs(0));
         assert_eq!(view.state, "failed");
         assert!(view.last_error.unwrap().contains("no certificate"), "{:?}", view.reason);
         assert!(!format!("{:?}", view.alarm).contains("nonsense"));

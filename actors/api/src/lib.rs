@@ -17,6 +17,7 @@ mod challenge;
 mod change;
 mod detail;
 mod door;
+mod leaves;
 mod logs;
 mod look;
 mod metrics;

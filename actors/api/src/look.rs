@@ -14,7 +14,7 @@ use jaco_model::view::{
     ClusterView, DeploymentRow, NetworkView, QuorumView, ReplicaRow, RolloutView, StatusView,
     VolumeView,
 };
-use jaco_model::{DeploymentName, ErrorCode, Fault, NodeId, WallMs};
+use jaco_model::{DeploymentName, ErrorCode, Fault, NodeId};
 use jaco_state::State;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ pub(crate) struct StatusQuery {
 pub(crate) async fn status(api: Data<Api>, query: Query<StatusQuery>) -> Answer<HttpResponse> {
     let state = api.read(query.consistent).await?;
     let target = query.target.as_deref().map(|text| Target::parse(&state, text)).transpose()?;
-    let view = status_view(&state, target.as_ref(), query.all, api.backend.now());
+    let view = status_view(&state, target.as_ref(), query.all, &api);
     if !query.watch {
         return Ok(HttpResponse::Ok().json(view));
     }
@@ -111,7 +111,7 @@ pub(crate) async fn status(api: Data<Api>, query: Query<StatusQuery>) -> Answer<
         async move {
             loop {
                 let state = states.borrow_and_update().clone();
-                let view = status_view(&state, target.as_ref(), all, api.backend.now());
+                let view = status_view(&state, target.as_ref(), all, &api);
                 if last.as_ref() != Some(&view) {
                     return Some((view.clone(), (states, Some(view))));
                 }
@@ -134,7 +134,7 @@ pub(crate) fn status_view(
     state: &State,
     target: Option<&Target>,
     all: bool,
-    now: WallMs,
+    api: &Api,
 ) -> StatusView {
     let of = target.and_then(|target| target.deployment(state));
     let wanted = |deployment: &Deployment| {
@@ -155,7 +155,7 @@ pub(crate) fn status_view(
         deployments: deployments.map(|deployment| deployment_row(state, deployment)).collect(),
         replicas,
         routes: crate::route::rows(state, of.as_ref()),
-        certs: crate::certs::rows(state, of.as_ref(), now),
+        certs: crate::certs::rows(state, of.as_ref(), &api.leaves, api.backend.now()),
     }
 }
 

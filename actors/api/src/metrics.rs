@@ -29,7 +29,7 @@ pub(crate) async fn metrics(api: Data<Api>) -> Answer<HttpResponse> {
 /// # Errors
 /// When the listener cannot be used.
 pub fn serve_metrics(backend: Arc<dyn Backend>, listener: TcpListener) -> Result<Server, Error> {
-    let api = Data::new(Api { backend });
+    let api = Data::new(Api::new(backend));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(api.clone())

@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::backend::{Backend, Membership};
 use crate::caller::Caller;
+use crate::leaves::Leaves;
 use crate::{apply, certs, change, logs, look, metrics, nodes, openapi, route, wait, why};
 use actix_web::dev::{Payload, Server};
 use actix_web::web::{self, Data};
@@ -32,7 +33,7 @@ pub enum Error {
 /// # Errors
 /// When the listener cannot be used.
 pub fn serve(backend: Arc<dyn Backend>, listener: UnixListener) -> Result<Server, Error> {
-    let api = Data::new(Api { backend });
+    let api = Data::new(Api::new(backend));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(api.clone())
@@ -96,9 +97,15 @@ fn routes(config: &mut web::ServiceConfig) {
 pub(crate) struct Api {
     /// The rest of the daemon.
     pub(crate) backend: Arc<dyn Backend>,
+    /// What is read of certificates.
+    pub(crate) leaves: Leaves,
 }
 
 impl Api {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Api {
+        Api { backend, leaves: Leaves::default() }
+    }
+
     /// The replicated state; refused before this daemon is in a cluster.
     pub(crate) fn state(&self) -> Answer<Arc<State>> {
         self.member()?;
@@ -195,7 +202,7 @@ mod tests {
 
     /// Status and body of a call to a daemon that is not in a cluster.
     async fn call(method: &str, path: &str) -> (StatusCode, String) {
-        let api = Data::new(Api { backend: Arc::new(Unborn::default()) });
+        let api = Data::new(Api::new(Arc::new(Unborn::default())));
         let app = App::new().app_data(api).configure(routes);
         let app = test::init_service(app.default_service(web::to(look::no_such_call))).await;
         let request = test::TestRequest::with_uri(path).method(method.parse().unwrap());
