@@ -73,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) acme_ca_root: PathBuf,
     /// Providers of DNS-01 by name; what is secret is in files.
     pub(crate) acme_dns: BTreeMap<String, DnsProvider>,
+    /// Binds accounts to a customer of the authority.
+    pub(crate) acme_eab: AccountKey,
     /// Whom the authority writes to where a deployment names nobody.
     pub(crate) acme_email: String,
     /// Whether certificates are ordered.
@@ -83,6 +85,15 @@ pub(crate) struct Config {
     pub(crate) isolation: IsolationKeys,
     /// Length of one raft tick in milliseconds.
     pub(crate) raft_tick: u64,
+}
+
+/// What an authority gave its customer (RFC 8555 §7.3.4). Both are empty, or none is.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct AccountKey {
+    /// Id of the key.
+    pub(crate) key_id: String,
+    /// A file with the key, base64url.
+    pub(crate) hmac_key_file: PathBuf,
 }
 
 /// Kept back from placement.

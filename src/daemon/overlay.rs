@@ -2,7 +2,7 @@
 //! engine's own filter must let through.
 
 use crate::daemon::boot::{Mailbox, fill, keep, post};
-use crate::daemon::config::Config;
+use crate::daemon::config::{AccountKey, Config};
 use crate::daemon::hub::{AcmeShell, DnsDriver, FirewallDriver, Hub, IngressDriver, NetmeshDriver};
 use crate::daemon::logging;
 use crate::daemon::passed::Passed;
@@ -179,12 +179,14 @@ impl Site<'_> {
             roots,
             resolvers: jaco_ingress::acme::Resolvers::chosen(forwarders),
             providers: config.acme_dns.iter().map(with_secret).collect(),
+            binding: binding(&config.acme_eab),
             clock: self.supervisor.clock(),
         };
         match jaco_ingress::acme::AcmeDriver::spawn(driver, deliver) {
             Ok(driver) => self.hub.equip(|overlay| overlay.acme = Some(driver)),
             Err(error) => tracing::error!(error = logging::chain(&error), "no ACME client"),
         }
+        self.hub.equip(|overlay| overlay.orders = Some(config.acme_enabled));
         let directory = Some(config.acme_ca.clone()).filter(|url| !url.is_empty());
         let settings = Settings {
             me: self.node.clone(),
@@ -274,6 +276,21 @@ fn networks(texts: &[String]) -> Vec<IpNet> {
         text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
     };
     texts.iter().filter_map(parse).collect()
+}
+
+/// The binding of new accounts. A key that cannot be read is told of when it is used.
+fn binding(configured: &AccountKey) -> Option<jaco_ingress::acme::AccountBinding> {
+    let AccountKey { key_id, hmac_key_file } = configured;
+    let read = || match std::fs::read_to_string(hmac_key_file) {
+        Ok(text) => Some(SecretText::new(text.trim())),
+        Err(error) => {
+            let file = hmac_key_file.display();
+            tracing::error!(%file, %error, "the key of the account binding is not there");
+            None
+        }
+    };
+    let bound = || jaco_ingress::acme::AccountBinding { key_id: key_id.clone(), key: read() };
+    (!key_id.is_empty()).then(bound)
 }
 
 /// A provider with what its secret file holds. What cannot be read is told of when it is used.

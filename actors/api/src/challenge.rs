@@ -3,26 +3,30 @@
 use jaco_model::spec::{Challenge, DeploymentSpec};
 use jaco_model::{ErrorCode, Fault};
 
-/// Gives routes without a named provider the only one that there is, and refuses names that nobody
-/// knows.
+/// Gives routes without a named provider the only one that there is, of the deployment's own before
+/// those of the configuration (`known`), and refuses names that nobody knows.
 ///
 /// # Errors
 /// `validation_failed` for the first such route.
 pub(crate) fn resolve(spec: &mut DeploymentSpec, known: &[String]) -> Result<(), Fault> {
+    let own: Vec<String> = spec.acme_dns.keys().cloned().collect();
+    let all: Vec<String> = own.iter().chain(known).cloned().collect();
     for route in &mut spec.routes {
         let Challenge::Dns(name) = &mut route.challenge else { continue };
-        let message = match known {
-            [] => "there is no DNS provider: name one under acme_dns in jacod.yaml".to_owned(),
+        let eligible = if name.is_empty() && !own.is_empty() { &own } else { &all };
+        let message = match eligible.as_slice() {
+            [] => "there is no DNS provider: name one under acme_dns in jaco.yaml or jacod.yaml"
+                .to_owned(),
             [only] if name.is_empty() => {
                 name.clone_from(only);
                 continue;
             }
             _ if name.is_empty() => {
-                let names = known.join(", ");
+                let names = eligible.join(", ");
                 format!("there are several DNS providers, write challenge: dns:<name> of {names}")
             }
-            _ if known.contains(name) => continue,
-            _ => format!("no DNS provider is called {name}; there are {}", known.join(", ")),
+            _ if all.contains(name) => continue,
+            _ => format!("no DNS provider is called {name}; there are {}", all.join(", ")),
         };
         let message = format!("{} is to be proven by DNS, but {message}", route.domain);
         let fault = Fault::new(ErrorCode::ValidationFailed, message);
@@ -35,7 +39,7 @@ pub(crate) fn resolve(spec: &mut DeploymentSpec, known: &[String]) -> Result<(),
 mod tests {
     use super::*;
     use jaco_model::DeploymentName;
-    use jaco_model::spec::{RouteOptions, RouteSpec, TlsMode};
+    use jaco_model::spec::{DnsMethod, DnsProvider, RouteOptions, RouteSpec, TlsMode};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn spec(provider: &str) -> DeploymentSpec {
@@ -56,7 +60,32 @@ mod tests {
             history: None,
             routes: vec![route],
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
+        }
+    }
+
+    fn provider() -> DnsProvider {
+        let url = "https://dns.example/hook".to_owned();
+        DnsProvider::new(DnsMethod::Webhook { url, headers_secret: None })
+    }
+
+    #[test]
+    fn a_provider_of_the_deployment_comes_first() {
+        let known = ["a".to_owned(), "b".to_owned()];
+        for (written, own, chosen) in [
+            ("", &["mine"][..], Some("mine")),
+            ("b", &["mine"], Some("b")),
+            ("mine", &["mine"], Some("mine")),
+            ("a", &["a"], Some("a")),
+            ("", &["mine", "other"], None),
+            ("c", &["mine"], None),
+        ] {
+            let mut spec = spec(written);
+            spec.acme_dns = own.iter().map(|name| ((*name).to_owned(), provider())).collect();
+            let result = resolve(&mut spec, &known);
+            let wanted = chosen.map(|name| Challenge::Dns(name.to_owned()));
+            assert_eq!(result.ok().map(|()| spec.routes[0].challenge.clone()), wanted, "{written}");
         }
     }
 
@@ -77,7 +106,7 @@ mod tests {
             ("", &[][..], "there is no DNS provider"),
             ("", &["a", "b"], "dns:<name> of a, b"),
             ("c", &["a", "b"], "no DNS provider is called c"),
-            ("c", &[], "acme_dns in jacod.yaml"),
+            ("c", &[], "acme_dns in jaco.yaml or jacod.yaml"),
         ] {
             let message = resolved(provider, known).unwrap_err();
             assert!(message.contains(part), "{message}");

@@ -26,8 +26,8 @@ pub use query::{
     AcmeBudget, AcmeWish, CertificateAlarm, CertificateRow, CertificateStatus, DeploymentStatus,
     RouteOf, ServiceCount, StatusOfDeployment, acme_budget, acme_domains, certificate,
     certificates, dependency_met, deployment_status, eligible_nodes, is_acme_due, is_converged,
-    is_up_to_date, order_allowed_at, own_certificate_alarm, owner_of, route_of_path, routed_specs,
-    routes_of_host, shown_instance, target_hash, token_over_at, wanted_count,
+    is_up_to_date, order_allowed_at, own_certificate_alarm, own_provider, owner_of, route_of_path,
+    routed_specs, routes_of_host, shown_instance, target_hash, token_over_at, wanted_count,
 };
 pub use record::{AuditLine, RequestRecord};
 #[cfg(feature = "seeded-bugs")]

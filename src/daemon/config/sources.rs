@@ -67,10 +67,21 @@ pub(crate) fn load(
         effective.push(Effective { key: key.path, value, origin });
         figment = figment.merge(Serialized::default(key.path, parsed));
     }
+    come_together(&effective, ["acme_eab.key_id", "acme_eab.hmac_key_file"])?;
     let mut config: Config = figment.extract().map_err(|error| vec![error.to_string()])?;
     let is_said = |value: &Effective| value.key == "ipam_pool" && value.origin != "default";
     config.has_ipam_pool = effective.iter().any(is_said);
     Ok(Loaded { config, effective, warnings: found.warnings })
+}
+
+/// Two keys of which each means nothing without the other.
+fn come_together(effective: &[Effective], pair: [&'static str; 2]) -> Result<(), Vec<String>> {
+    let is_set = |key: &str| effective.iter().any(|one| one.key == key && !one.value.is_empty());
+    match pair.map(is_set) {
+        [true, false] => Err(vec![format!("{}: {} is required with it", pair[0], pair[1])]),
+        [false, true] => Err(vec![format!("{}: {} is required with it", pair[1], pair[0])]),
+        _ => Ok(()),
+    }
 }
 
 /// The default path; may be missing.
@@ -325,6 +336,27 @@ mod tests {
             ["JACO_NOPE: unknown variable", "dashboard: has no effect in this version"]
         );
         assert!(load_text("dashboard: 7\n", &[]).is_err());
+    }
+
+    #[test]
+    fn the_keys_of_a_binding_come_together() {
+        let text = "acme_eab: {key_id: customer-7, hmac_key_file: /etc/jaco/eab}\n";
+        let loaded = load_text(text, &[]).unwrap();
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        assert_eq!(loaded.config.acme_eab.key_id, "customer-7");
+        for (text, fault) in [
+            (
+                "acme_eab: {key_id: customer-7}",
+                "acme_eab.key_id: acme_eab.hmac_key_file is required with it",
+            ),
+            (
+                "acme_eab: {hmac_key_file: /etc/jaco/eab}",
+                "acme_eab.hmac_key_file: acme_eab.key_id is required with it",
+            ),
+        ] {
+            assert_eq!(load_text(text, &[]).unwrap_err(), [fault]);
+        }
+        assert!(load_text("acme_eab: {key_id: a, hmac_key_file: eab}", &[]).is_err());
     }
 
     #[test]

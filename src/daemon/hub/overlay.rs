@@ -28,6 +28,8 @@ pub(crate) struct Overlay {
     pub(crate) ports: Option<(jaco_ingress::L4, Mailbox<jaco_ingress_core::Input>)>,
     /// The client of certificate authorities.
     pub(crate) acme: Option<jaco_ingress::acme::AcmeDriver>,
+    /// Whether certificates are ordered while this node leads.
+    pub(crate) orders: Option<bool>,
 }
 
 /// Performs the effects of the mesh's core.

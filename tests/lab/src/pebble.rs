@@ -1,5 +1,6 @@
 //! A certificate authority that speaks ACME: Pebble, with a name server of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -31,17 +32,26 @@ pub struct PebbleOptions {
     pub bad_nonces: u8,
     /// Longest wait before it validates, in seconds; none when zero.
     pub sleep: u8,
-    /// Seconds that certificates are valid; `None` is Pebble's choice of five years.
+    /// Seconds that certificates are valid; `None` is Pebble's own choice.
     pub validity: Option<u64>,
     /// Where it looks for answers to HTTP-01.
     pub http_port: u16,
     /// The name server that it asks instead of its own.
     pub names: Option<SocketAddr>,
+    /// The key (base64url) of every account that it lets in, by its id; none lets everybody in.
+    pub bindings: BTreeMap<String, String>,
 }
 
 impl Default for PebbleOptions {
     fn default() -> Self {
-        Self { bad_nonces: 5, sleep: 0, validity: None, http_port: 80, names: None }
+        Self {
+            bad_nonces: 5,
+            sleep: 0,
+            validity: None,
+            http_port: 80,
+            names: None,
+            bindings: BTreeMap::new(),
+        }
     }
 }
 
@@ -96,10 +106,14 @@ impl Pebble {
             "httpPort": options.http_port,
             "tlsPort": 443,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
+            "externalAccountBindingRequired": !options.bindings.is_empty(),
+            "externalAccountMACKeys": options.bindings,
         } });
         if let Some(validity) = options.validity {
+            // Pebble before 2.7 has one validity, later ones have one in each profile.
             config["pebble"]["certificateValidityPeriod"] = json!(validity);
+            let profile = json!({ "description": "the only one", "validityPeriod": validity });
+            config["pebble"]["profiles"] = json!({ "default": profile });
         }
         let path = dir.join("pebble.json");
         fs::write(&path, config.to_string())?;
@@ -158,6 +172,20 @@ impl Pebble {
                 .arg(self.server_root())
                 .arg(&url),
         )
+    }
+
+    /// The window (RFC 3339) in which it wants a certificate renewed from now on (RFC 9773).
+    ///
+    /// # Errors
+    /// When Pebble does not take it; Debian 12's cannot.
+    pub fn advise(&self, certificate: &str, start: &str, end: &str) -> Result<()> {
+        let url = format!("https://{}:{MANAGEMENT}/set-renewal-info/", self.address);
+        let window = json!({ "suggestedWindow": { "start": start, "end": end } });
+        let body = json!({ "certificate": certificate, "ariResponse": window.to_string() });
+        let mut post = Command::new("curl");
+        post.args(["--silent", "--show-error", "--fail-with-body", "--cacert"]);
+        post.arg(self.server_root()).args(["--json", &body.to_string(), &url]);
+        output(&mut post).map(|_| ())
     }
 
     /// Its name server.

@@ -4,7 +4,8 @@ use super::http::Conversation;
 use super::{ari, certificate, pending};
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeStatus,
-    ChallengeType, Error, Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem,
+    ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus,
+    Problem,
 };
 use jaco_ingress_core::acme::{AccountRef, Answer, Call};
 use jaco_model::spec::SecretText;
@@ -45,7 +46,12 @@ pub(super) async fn patient<T>(
     }
 }
 
-pub(super) async fn run(conversation: Conversation, call: Call) -> Result<Answer, Error> {
+/// `binding` is for accounts that are made.
+pub(super) async fn run(
+    conversation: Conversation,
+    call: Call,
+    binding: Option<&ExternalAccountKey>,
+) -> Result<Answer, Error> {
     let seen = conversation.clone();
     let retry_after = || seen.seen().retry_after;
     match call {
@@ -53,7 +59,7 @@ pub(super) async fn run(conversation: Conversation, call: Call) -> Result<Answer
         Call::Clock { directory } => conversation.get(&directory).await.map(|_| Answer::Told),
         Call::RenewalInfo { directory, chain } => ari::ask(&conversation, &directory, &chain).await,
         Call::NewAccount { directory, contact } => {
-            new_account(&conversation, &directory, &contact).await
+            new_account(&conversation, &directory, &contact, binding).await
         }
         Call::NewOrder { account, account_url, domain, replaces, look } => {
             let account = restore(&conversation, &account).await?;
@@ -121,6 +127,7 @@ async fn new_account(
     conversation: &Conversation,
     directory: &str,
     contact: &str,
+    binding: Option<&ExternalAccountKey>,
 ) -> Result<Answer, Error> {
     let mail = format!("mailto:{contact}");
     let contacts = [mail.as_str()];
@@ -131,7 +138,7 @@ async fn new_account(
     };
     let create = async || {
         let builder = Account::builder_with_http(Box::new(conversation.clone()));
-        builder.create(&account, directory.to_owned(), None).await
+        builder.create(&account, directory.to_owned(), binding).await
     };
     let (account, credentials) = patient(create).await?;
     let credentials = SecretText::new(serde_json::to_string(&credentials)?);

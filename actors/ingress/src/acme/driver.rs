@@ -1,11 +1,12 @@
 //! The thread that talks to authorities, to name servers and to providers of DNS.
 
+use super::binding::AccountBinding;
 use super::call;
 use super::dns::{DnsError, Outside, Publisher, Visibility};
 use super::http::{Connections, Conversation, Seen, chain, connections};
 use super::lookup::Resolvers;
 use super::preflight::{caa_identities, preflight};
-use instant_acme::Error;
+use instant_acme::{Error, ExternalAccountKey};
 use jaco_ingress_core::acme::{Answer, CaaWish, Call, CallFailure, PreflightFailure, Record};
 use jaco_kit::Clock;
 use jaco_kit_core::OpId;
@@ -29,6 +30,8 @@ pub struct Config {
     pub resolvers: Resolvers,
     /// Providers of DNS-01 by name, each with the content of the secret that it names.
     pub providers: BTreeMap<String, (DnsProvider, Option<SecretText>)>,
+    /// What new accounts are bound to, where the authority asks for it.
+    pub binding: Option<AccountBinding>,
     /// Times of signatures.
     pub clock: Clock,
 }
@@ -37,7 +40,7 @@ impl Config {
     /// A public authority, the host's name servers, and no providers.
     pub fn new(clock: Clock) -> Config {
         let resolvers = Resolvers::chosen(Vec::new());
-        Config { roots: None, resolvers, providers: BTreeMap::new(), clock }
+        Config { roots: None, resolvers, providers: BTreeMap::new(), binding: None, clock }
     }
 }
 
@@ -45,7 +48,7 @@ impl Config {
 #[derive(Debug)]
 struct Client {
     config: Config,
-    publishers: BTreeMap<String, Result<Publisher, DnsError>>,
+    publishers: BTreeMap<String, Result<Arc<Publisher>, DnsError>>,
 }
 
 /// A handle of the thread; it ends when the handle is dropped.
@@ -97,24 +100,25 @@ fn lost(detail: String) -> CallFailure {
     CallFailure::Transport { detail, retry_after: None }
 }
 
+/// What all providers get of the node.
+fn outside(config: &Config) -> Outside {
+    Outside { resolvers: config.resolvers.clone(), webhook_roots: None, clock: config.clock }
+}
+
 fn undone(error: &DnsError) -> CallFailure {
     CallFailure::Provider { detail: error.to_string() }
 }
 
 impl Client {
     fn new(config: Config) -> Client {
-        let outside = Outside {
-            resolvers: config.resolvers.clone(),
-            webhook_roots: None,
-            clock: config.clock,
-        };
+        let outside = outside(&config);
         let publisher =
             |(name, (provider, secret)): (&String, &(DnsProvider, Option<SecretText>))| {
                 let made = Publisher::new(provider, secret.as_ref(), &outside);
                 if let Err(error) = &made {
                     tracing::error!(provider = name, %error, "a DNS provider cannot be used");
                 }
-                (name.clone(), made)
+                (name.clone(), made.map(Arc::new))
             };
         let publishers = config.providers.iter().map(publisher).collect();
         Client { config, publishers }
@@ -140,18 +144,31 @@ impl Client {
                 let connections: Connections =
                     connections(self.config.roots.as_deref()).map_err(lost)?;
                 let conversation = Conversation::new(connections, at);
-                let run = call::run(conversation.clone(), call).await;
+                let binding = match &call {
+                    Call::NewAccount { .. } => self.binding()?,
+                    _ => None,
+                };
+                let run = call::run(conversation.clone(), call, binding.as_ref()).await;
                 run.map_err(|error| failure(&error, conversation.seen()))
             }
         }
     }
 
-    fn publisher(&self, record: &Record) -> Result<&Publisher, CallFailure> {
+    fn binding(&self) -> Result<Option<ExternalAccountKey>, CallFailure> {
+        let signer = self.config.binding.as_ref().map(AccountBinding::signer);
+        signer.transpose().map_err(|detail| CallFailure::Provider { detail })
+    }
+
+    fn publisher(&self, record: &Record) -> Result<Arc<Publisher>, CallFailure> {
         let name = &record.provider;
+        if let Some(own) = &record.own {
+            let made = Publisher::new(&own.0, own.1.as_ref(), &outside(&self.config));
+            return made.map(Arc::new).map_err(|error| undone(&error));
+        }
         let unknown =
             || CallFailure::Provider { detail: format!("no DNS provider is called {name}") };
         let made = self.publishers.get(name).ok_or_else(unknown)?;
-        made.as_ref().map_err(undone)
+        made.as_ref().map(Arc::clone).map_err(undone)
     }
 
     async fn propagated(&self, record: &Record) -> Result<Answer, CallFailure> {

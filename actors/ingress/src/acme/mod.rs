@@ -1,6 +1,8 @@
 //! The ACME client: carries out the calls of `jaco_ingress_core::acme`.
 
 mod ari;
+mod base64;
+mod binding;
 mod call;
 mod certificate;
 pub mod dns;
@@ -10,6 +12,7 @@ mod lookup;
 mod pending;
 mod preflight;
 
+pub use binding::AccountBinding;
 pub use driver::{AcmeDriver, Config};
 pub use lookup::{LookupError, Resolvers};
 pub use preflight::{caa_identities, preflight};

@@ -30,11 +30,11 @@ pub(crate) fn updates(server: SocketAddr, algorithm: TsigAlgorithm) -> DnsProvid
     })
 }
 
-fn publisher(knot: &Knot, provider: &DnsProvider, key: &str) -> Publisher {
+pub(crate) fn publisher(knot: &Knot, provider: &DnsProvider, key: &str) -> Publisher {
     Publisher::new(provider, Some(&SecretText::new(key)), &outside(knot.server())).unwrap()
 }
 
-fn is_everywhere(publisher: &Publisher, name: &str, value: &str) -> bool {
+pub(crate) fn is_everywhere(publisher: &Publisher, name: &str, value: &str) -> bool {
     wait(publisher.is_visible(name, value)).unwrap() == Visibility::Everywhere
 }
 

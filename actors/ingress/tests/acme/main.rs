@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod authority;
+mod binding;
 mod dns;
 mod faults;
 mod hooks;
 mod knot;
+mod node;
 mod orders;
 mod pebble;
 mod preflight;
+mod renewal;
 mod world;
 
 use pebble::Pebble;

@@ -1,6 +1,7 @@
 //! Pebble on the loopback interface, and what its certificates are checked with.
 
 use jaco_lab::{PebbleOptions, loopback};
+use jaco_model::WallMs;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -40,7 +41,17 @@ impl Pebble {
         self.inner.directory()
     }
 
-    /// The name server that it asks.
+    /// The window in which Pebble wants a certificate renewed, in milliseconds since 1970.
+    pub(crate) fn advise(&self, chain: &str, start: WallMs, end: WallMs) {
+        self.inner.advise(chain, &start.to_string(), &end.to_string()).unwrap();
+    }
+
+    /// What it has said.
+    pub(crate) fn log(&self) -> String {
+        self.inner.log().unwrap()
+    }
+
+    /// The name server that came with it.
     pub(crate) fn names(&self) -> &jaco_lab::Names {
         self.inner.names()
     }

@@ -1,28 +1,24 @@
 //! One node: a state, the core, the driver, and the answers to challenges.
 
 use crate::authority::Authority;
+use crate::node::{Providers, deployment, init, serve};
 use crate::pebble::Pebble;
 use jaco_ingress::acme::{AcmeDriver, Config, Resolvers};
 use jaco_ingress_core::acme::{AcmeCore, Answer, Call, CallFailure, Effect, Input, Settings};
 use jaco_kit::Clock;
 use jaco_kit_core::{Core, Mono, Now, OpId, Wall};
-use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
-use jaco_model::entity::{Documents, Node, NodeFacts, NodeStatus, Origin};
-use jaco_model::spec::{
-    Challenge, DeploymentSpec, DnsProvider, Redirect, RouteOptions, RouteSpec, TlsMode,
-};
-use jaco_model::{ClusterId, DeploymentName, Identity, NodeId, NodeName, RequestId, WallMs};
+use jaco_model::command::{AcmeChange, Command, Envelope};
+use jaco_model::spec::Challenge;
+use jaco_model::{Identity, NodeId, RequestId, WallMs};
 use jaco_state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The longest run on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// The longest run on a busy machine, with nine of ten requests refused for their nonce.
+const LIMIT: Duration = Duration::from_secs(600);
 
 type Outcome = (u64, OpId, Result<Answer, CallFailure>);
 
@@ -40,14 +36,18 @@ pub(crate) struct World {
     outcomes: Receiver<Outcome>,
     /// URLs of all orders that the authority has told of.
     orders: BTreeSet<String>,
-    /// The next leader to make an order does not live to hear of it.
-    is_deaf: bool,
+    /// Kinds of calls whose next answer the leader does not live to hear.
+    deaf_to: BTreeSet<&'static str>,
     most_live: usize,
     mute: Arc<Mutex<bool>>,
     /// Milliseconds that waits have been cut by, where they are.
     ahead: Option<Arc<AtomicU64>>,
+    /// Whether waits of a live order are not cut: its authority lives in real time.
+    is_patient: bool,
     /// Calls whose outcome is not there yet.
-    n_under_way: usize,
+    under_way: BTreeMap<OpId, &'static str>,
+    /// Steps that were proposed.
+    changes: Vec<AcmeChange>,
     /// What the outside was asked, and when.
     calls: Vec<(WallMs, &'static str)>,
 }
@@ -62,17 +62,37 @@ impl World {
     pub(crate) fn with(
         pebble: &Pebble,
         routes: &[(&str, Challenge)],
-        providers: BTreeMap<String, DnsProvider>,
+        providers: Providers,
     ) -> World {
-        let config = Config {
-            roots: Some(pebble.roots()),
-            resolvers: Resolvers::Listed(vec![pebble.names().server()]),
-            providers: providers.into_iter().map(|(name, one)| (name, (one, None))).collect(),
-            ..Config::new(Clock::new())
-        };
-        let world = World::at(pebble.directory(), config, routes);
+        let resolvers = Resolvers::Listed(vec![pebble.names().server()]);
+        let config = Config { resolvers, providers, ..Config::new(Clock::new()) };
+        World::configured(pebble, config, routes)
+    }
+
+    /// With all that a driver is told, but for whom to trust.
+    pub(crate) fn configured(
+        pebble: &Pebble,
+        config: Config,
+        routes: &[(&str, Challenge)],
+    ) -> World {
+        let config = Config { roots: Some(pebble.roots()), ..config };
+        let world = World::at(pebble.directory(), config, routes, &Providers::new());
         serve(pebble.http(), world.shown.clone(), world.mute.clone());
         world
+    }
+
+    /// With providers that the deployment brings.
+    pub(crate) fn owning(pebble: &Pebble, routes: &[(&str, Challenge)], own: &Providers) -> World {
+        let resolvers = Resolvers::Listed(vec![pebble.names().server()]);
+        let config = Config { roots: Some(pebble.roots()), resolvers, ..Config::new(Clock::new()) };
+        World::at(pebble.directory(), config, routes, own)
+    }
+
+    /// Waits take no time from now on, but for those of a live order. The authority's clock is left
+    /// behind and nobody is to notice.
+    pub(crate) fn skip_time(&mut self) {
+        self.ahead = Some(Arc::default());
+        self.is_patient = true;
     }
 
     /// With an authority that looks at nothing, and with waits that take no time.
@@ -83,12 +103,17 @@ impl World {
             resolvers: Resolvers::Listed(vec![authority.names().server()]),
             ..Config::new(Clock::new())
         };
-        let mut world = World::at(authority.directory(), config, &routes);
+        let mut world = World::at(authority.directory(), config, &routes, &Providers::new());
         world.ahead = Some(authority.ahead());
         world
     }
 
-    fn at(directory: String, config: Config, routes: &[(&str, Challenge)]) -> World {
+    fn at(
+        directory: String,
+        config: Config,
+        routes: &[(&str, Challenge)],
+        own: &Providers,
+    ) -> World {
         let settings = Settings {
             me: NodeId::from("n1"),
             enabled: true,
@@ -114,15 +139,17 @@ impl World {
             sender,
             outcomes,
             orders: BTreeSet::new(),
-            is_deaf: false,
+            deaf_to: BTreeSet::new(),
             most_live: 0,
             mute,
             ahead: None,
-            n_under_way: 0,
+            is_patient: false,
+            under_way: BTreeMap::new(),
+            changes: Vec::new(),
             calls: Vec::new(),
         };
         world.command(init()).unwrap();
-        world.command(deployment(routes)).unwrap();
+        world.command(deployment(routes, own)).unwrap();
         world
     }
 
@@ -154,10 +181,12 @@ impl World {
             match effects.pop_front() {
                 Some(Effect::Ask { op, at, call }) => {
                     self.calls.push((WallMs(self.now().wall.0), name(&call)));
-                    self.n_under_way += 1;
-                    self.driver.ask(op, at, call);
+                    self.under_way.insert(op, name(&call));
+                    let behind = if self.is_patient { self.ahead() } else { 0 };
+                    self.driver.ask(op, WallMs(at.0 - behind), call);
                 }
                 Some(Effect::Propose { op, step }) => {
+                    self.changes.push(step.change.clone());
                     let result = self.command(Command::Acme(Box::new(step)));
                     self.most_live = self.most_live.max(self.state.acme_orders.len());
                     if leaders_die {
@@ -176,18 +205,20 @@ impl World {
     fn wait(&mut self) -> Vec<Effect> {
         let now = self.now();
         let wait = self.core.deadline().map_or(LIMIT, |at| at.since(now.mono));
-        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.n_under_way == 0) {
+        let is_cut =
+            self.under_way.is_empty() && !(self.is_patient && !self.state.acme_orders.is_empty());
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| is_cut) {
             ahead.fetch_add(u64::try_from(wait.as_millis()).unwrap(), Ordering::SeqCst);
             return self.core.wake(self.now());
         }
         match self.outcomes.recv_timeout(wait.min(Duration::from_secs(1))) {
             Ok((leader, op, result)) if leader == self.leader => {
-                self.n_under_way -= 1;
                 if let Ok(Answer::Order { url }) = &result {
                     self.orders.insert(url.clone());
-                    if std::mem::take(&mut self.is_deaf) {
-                        return self.reborn();
-                    }
+                }
+                let call = self.under_way.remove(&op);
+                if call.is_some_and(|call| self.deaf_to.remove(call)) {
+                    return self.reborn();
                 }
                 self.step(Input::Answered { op, result })
             }
@@ -202,9 +233,13 @@ impl World {
 
     /// Both clocks, with the waits that were cut.
     pub(crate) fn now(&self) -> Now {
-        let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.load(Ordering::SeqCst));
+        let ahead = self.ahead();
         let now = self.clock.now();
         Now { mono: Mono(now.mono.0 + ahead), wall: Wall(now.wall.0 + ahead) }
+    }
+
+    fn ahead(&self) -> u64 {
+        self.ahead.as_ref().map_or(0, |ahead| ahead.load(Ordering::SeqCst))
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
@@ -214,7 +249,7 @@ impl World {
     /// A new leader that knows nothing but the state.
     fn reborn(&mut self) -> Vec<Effect> {
         self.leader += 1;
-        self.n_under_way = 0;
+        self.under_way.clear();
         self.core = AcmeCore::new(self.settings.clone());
         self.driver = driver(&self.config, self.leader, &self.sender);
         let state = Arc::new(self.state.clone());
@@ -257,12 +292,36 @@ impl World {
         self.state.clone()
     }
 
+    /// What was written since is lost.
+    pub(crate) fn restore(&mut self, state: State) {
+        self.state = state;
+    }
+
     pub(crate) fn n_orders(&self) -> usize {
         self.orders.len()
     }
 
-    pub(crate) fn does_not_hear_of_an_order(&mut self) {
-        self.is_deaf = true;
+    /// Leaders die just before they hear the next answers of these kinds, each once.
+    pub(crate) fn is_deaf_to(&mut self, calls: &[&'static str]) {
+        self.deaf_to.extend(calls);
+    }
+
+    /// Kinds of answers that a leader is still to die of.
+    pub(crate) fn deaf_to(&self) -> &BTreeSet<&'static str> {
+        &self.deaf_to
+    }
+
+    /// Steps that were proposed, from the first on.
+    pub(crate) fn changes(&self) -> &[AcmeChange] {
+        &self.changes
+    }
+
+    /// The outcome of a call that nobody has thought of.
+    pub(crate) fn ask(&self, call: Call) -> Result<Answer, CallFailure> {
+        let (sender, outcomes) = channel();
+        let driver = driver(&self.config, 0, &sender);
+        driver.ask(OpId(1), WallMs(self.clock.wall().0), call);
+        outcomes.recv_timeout(LIMIT).unwrap().2
     }
 
     pub(crate) fn most_live(&self) -> usize {
@@ -313,99 +372,4 @@ fn driver(config: &Config, leader: u64, sender: &Sender<Outcome>) -> AcmeDriver 
     let sender = sender.clone();
     let deliver = move |op, result| drop(sender.send((leader, op, result)));
     AcmeDriver::spawn(config.clone(), deliver).unwrap()
-}
-
-fn init() -> Command {
-    Command::InitCluster(Box::new(InitCluster {
-        cluster_id: ClusterId::from("c0ffee"),
-        name: "test".to_owned(),
-        hash_key: "5a".repeat(32),
-        history_limit: 10,
-        node: Node {
-            id: NodeId::from("n1"),
-            name: NodeName::from("n1"),
-            raft_id: 1,
-            status: NodeStatus::Ready,
-            schedulable: true,
-            voter: true,
-            labels: BTreeMap::new(),
-            facts: NodeFacts::default(),
-            joined_at: WallMs(1),
-            serials: Vec::new(),
-            liveness_epoch: 0,
-            leaving: None,
-            mesh_address: None,
-        },
-        trust: None,
-        ipam: None,
-    }))
-}
-
-fn deployment(routes: &[(&str, Challenge)]) -> Command {
-    let redirect =
-        Redirect { to: "/".to_owned(), status: 308, keep_path: false, keep_query: false };
-    let route = |(domain, challenge): &(&str, Challenge)| RouteSpec {
-        domain: (*domain).to_owned(),
-        path: String::new(),
-        target: None,
-        tls: TlsMode::Auto,
-        challenge: challenge.clone(),
-        shared_with: BTreeSet::new(),
-        options: RouteOptions { redirect: Some(redirect.clone()), ..RouteOptions::default() },
-    };
-    Command::Apply(Box::new(ApplyDeployment {
-        spec: DeploymentSpec {
-            name: DeploymentName::from("shop"),
-            services: BTreeMap::new(),
-            networks: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            history: None,
-            routes: routes.iter().map(route).collect(),
-            acme_email: None,
-            secrets: BTreeMap::new(),
-        },
-        documents: Documents::default(),
-        images: BTreeMap::new(),
-        expected_revision: None,
-        origin: Origin::default(),
-        privileged: BTreeMap::new(),
-    }))
-}
-
-/// Answers challenges as a node does: by host and token of the state.
-fn serve(at: SocketAddr, state: Arc<Mutex<State>>, mute: Arc<Mutex<bool>>) {
-    let listener = TcpListener::bind(at).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let known = (!*mute.lock().unwrap()).then(|| state.lock().unwrap().clone());
-            drop(answer(stream, known.as_ref()));
-        }
-    });
-}
-
-fn answer(mut stream: TcpStream, state: Option<&State>) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let token = path.strip_prefix("/.well-known/acme-challenge/").unwrap_or_default();
-    let mut host = String::new();
-    for line in lines {
-        let line = line?.to_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("host:") {
-            host = value.trim().split(':').next().unwrap_or_default().to_owned();
-        }
-    }
-    let known = state.and_then(|state| state.challenge_tokens.get(&(host, token.to_owned())));
-    let (status, body) = match known {
-        Some(token) => ("200 OK", token.key_authorisation.as_str()),
-        None => ("404 Not Found", ""),
-    };
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
 }

@@ -161,6 +161,7 @@ fn plan(container: ContainerSpec) -> ContainerPlan {
         history: None,
         routes: Vec::new(),
         acme_email: None,
+        acme_dns: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
     ContainerPlan {

@@ -199,6 +199,7 @@ pub(crate) fn plan(instance: &str, container: ContainerSpec) -> ContainerPlan {
         history: None,
         routes: Vec::new(),
         acme_email: None,
+        acme_dns: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
     let label = |key: &str, value: String| (format!("jaco.{key}"), value);

@@ -19,6 +19,7 @@ pub(crate) fn deployment(name: &str) -> DeploymentSpec {
         history: None,
         routes: Vec::new(),
         acme_email: None,
+        acme_dns: BTreeMap::new(),
         secrets: BTreeMap::new(),
     }
 }

@@ -89,6 +89,7 @@ mod tests {
             history: None,
             routes,
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
     }

@@ -3,7 +3,7 @@
 use super::{RouteOf, owner_of, routed_specs};
 use crate::State;
 use jaco_model::entity::{CaKind, Certificate, CertificateFailure, ChallengeToken};
-use jaco_model::spec::{Challenge, TlsMode};
+use jaco_model::spec::{Challenge, DeploymentSpec, DnsProvider, RouteSpec, SecretText, TlsMode};
 use jaco_model::{Millis, WallMs};
 use std::collections::BTreeMap;
 
@@ -59,10 +59,33 @@ pub fn acme_domains(state: &State) -> BTreeMap<String, AcmeWish> {
         let (spec, route) = owner_of(&routes)?;
         let is_possible = route.challenge != Challenge::Http || !domain.starts_with('*');
         let contact = spec.acme_email.clone().unwrap_or_default();
-        let wish = AcmeWish { contact, challenge: route.challenge.clone() };
+        let wish = AcmeWish { contact, challenge: challenge(spec, route) };
         is_possible.then(|| (domain.to_owned(), wish))
     };
     routes.into_iter().filter_map(wish).collect()
+}
+
+/// How a route's domain is proven. A provider of the deployment's own goes by both names, so that
+/// none of the cluster or of another deployment is taken for it.
+fn challenge(spec: &DeploymentSpec, route: &RouteSpec) -> Challenge {
+    match &route.challenge {
+        Challenge::Dns(name) if spec.acme_dns.contains_key(name) => {
+            Challenge::Dns(format!("{}/{name}", spec.name))
+        }
+        other => other.clone(),
+    }
+}
+
+/// The provider of DNS-01 that a deployment brings, by the name that an order has for it, and the
+/// content of the secret that it names. `None` for providers of the cluster's configuration.
+pub fn own_provider<'s>(
+    state: &'s State,
+    name: &str,
+) -> Option<(&'s DnsProvider, Option<&'s SecretText>)> {
+    let (deployment, name) = name.split_once('/')?;
+    let spec = routed_specs(state).find(|spec| spec.name.as_str() == deployment)?;
+    let provider = spec.acme_dns.get(name)?;
+    Some((provider, provider.method.secret().and_then(|secret| spec.secrets.get(secret))))
 }
 
 /// Whether a route asks for an automatic certificate of a domain.

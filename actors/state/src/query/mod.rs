@@ -12,7 +12,8 @@ mod route;
 mod status;
 
 pub use acme::{
-    AcmeWish, CertificateRow, acme_domains, certificate, certificates, is_acme_due, token_over_at,
+    AcmeWish, CertificateRow, acme_domains, certificate, certificates, is_acme_due, own_provider,
+    token_over_at,
 };
 pub(crate) use acme::{is_token_over, wants_certificate};
 pub(crate) use address::IDLE_KEPT;

@@ -70,6 +70,7 @@ mod tests {
             history: None,
             routes: paths.iter().map(route).collect(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
     }

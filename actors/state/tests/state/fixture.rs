@@ -117,6 +117,7 @@ pub(crate) fn wish(deployment: &str, services: Vec<ServiceSpec>) -> ApplyDeploym
             history: None,
             routes: Vec::new(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
         documents: Documents { compose, jaco: String::new() },

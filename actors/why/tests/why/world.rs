@@ -161,6 +161,7 @@ impl World {
                 history: None,
                 routes: Vec::new(),
                 acme_email: None,
+                acme_dns: BTreeMap::new(),
                 secrets: BTreeMap::new(),
             },
             documents: Documents::default(),

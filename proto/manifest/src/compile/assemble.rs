@@ -5,6 +5,7 @@ use super::cx::{Cx, Fields, Item, Place, Spot};
 use super::mounts::MountContext;
 use super::objects::ObjectSource;
 use super::options::Options;
+use super::providers::Provider;
 use super::resolve::{self, World};
 use super::route_secrets::RouteSecrets;
 use super::service::{self, Draft};
@@ -14,7 +15,7 @@ use super::{
     Input, Outcome, graph, networks, objects, port_checks, route_checks, storage, volumes,
 };
 use crate::{Problem, Problems, Reason};
-use jaco_model::spec::{DeploymentSpec, NetworkSpec, ServiceSpec};
+use jaco_model::spec::{DeploymentSpec, DnsProvider, NetworkSpec, ServiceSpec};
 use jaco_model::{DeploymentName, ErrorCode, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,9 +78,7 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
     let acme = overlay.acme.or(extension.acme).unwrap_or(true);
     let mut secrets = RouteSecrets::new(&input.secrets, &input.configs);
     let routes = route_checks::check(cx, routes, &services, &objects, acme, &mut secrets);
-    for secret in overlay.secrets.iter().chain(&extension.secrets) {
-        objects.require(cx, objects::Kind::Secret, &secret.value, &secret.place);
-    }
+    let acme_dns = providers(cx, &mut overlay, &mut extension, &objects, &mut secrets);
     port_checks::check(cx, &services);
     check_names(cx, &name, &services);
     let places = services.iter().map(|draft| (draft.name.clone(), draft.place.clone())).collect();
@@ -90,11 +89,32 @@ fn documents(cx: &mut Cx, input: &Input<'_>, root: &Item<'_>) -> Compiled {
         history: overlay.history.or(extension.history),
         routes,
         acme_email: overlay.acme_email.take().or(extension.acme_email.take()),
+        acme_dns,
         secrets: secrets.used,
         name,
     };
     let RouteSecrets { wanted, wanted_configs, .. } = secrets;
     Compiled { spec, name_derived, places, wanted, wanted_configs }
+}
+
+/// Those of jaco.yaml over those of `x-jaco`, with their secrets taken.
+fn providers(
+    cx: &mut Cx,
+    overlay: &mut Cluster,
+    extension: &mut Cluster,
+    objects: &objects::Declared,
+    secrets: &mut RouteSecrets<'_>,
+) -> BTreeMap<String, DnsProvider> {
+    let mut all = std::mem::take(&mut extension.providers);
+    all.append(&mut overlay.providers);
+    let mut providers = BTreeMap::new();
+    for (name, Provider { provider, secret }) in all {
+        if let Some(secret) = &secret {
+            secrets.credentials(cx, objects, secret);
+        }
+        providers.insert(name, provider);
+    }
+    providers
 }
 
 /// `include`, `env_file` and the like are the client's to resolve.

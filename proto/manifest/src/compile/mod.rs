@@ -25,6 +25,7 @@ mod options;
 mod port_checks;
 mod ports;
 mod probe;
+mod providers;
 mod resolve;
 mod resources;
 mod route_access;

@@ -1,4 +1,5 @@
-//! Secrets and configs that routes refer to: certificates with keys, names with passwords, pages.
+//! Secrets and configs that routes refer to: certificates with keys, names with passwords, pages;
+//! and what providers of DNS sign with.
 //!
 //! Only the client can read their files. It learns here which it needs, and sends their content
 //! beside the documents; the server finds it there.
@@ -70,6 +71,16 @@ impl<'a> RouteSecrets<'a> {
             let problem =
                 Problem::new(ErrorCode::CertInvalid, name.place.at, &name.place.path, message);
             return cx.push(problem.with("secret", &name.value).with("reason", reason));
+        }
+        self.used.insert(name.value.clone(), text);
+    }
+
+    /// What a provider of DNS needs, for the spec.
+    pub(super) fn credentials(&mut self, cx: &mut Cx, objects: &Declared, name: &Spot<String>) {
+        let Some(text) = self.content(cx, objects, name) else { return };
+        if text.reveal().trim().is_empty() {
+            let message = format!("secret \"{}\" is empty", name.value);
+            return cx.fail(&name.place, Reason::Format, message);
         }
         self.used.insert(name.value.clone(), text);
     }

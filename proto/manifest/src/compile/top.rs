@@ -2,11 +2,12 @@
 
 use super::cx::{Cx, Fields, Item, Spot};
 use super::options::{self, Options};
+use super::providers::{self, Provider};
 use super::routes::{self, Route};
-use super::schema::{Schema, c, closed, compose, h, hn, r, s};
+use super::schema::{Schema, c, closed, compose, h, r, s};
 use crate::{Problem, Reason};
 use jaco_model::{DeploymentName, name};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The compose file.
 pub(super) const COMPOSE: Schema = compose(&[
@@ -21,14 +22,13 @@ pub(super) const COMPOSE: Schema = compose(&[
     h("volumes"),
     h("x-jaco"),
 ]);
-const ACME_LATER: &str = "DNS providers of a deployment are not in this version yet";
 
 macro_rules! cluster_keys {
     ($($own:expr),*) => {
         closed(&[
             $($own,)*
             h("acme"),
-            hn("acme_dns", ACME_LATER),
+            h("acme_dns"),
             h("acme_email"),
             r("compose_service", "no such key; make name equal the compose service"),
             h("deployment"),
@@ -43,26 +43,6 @@ macro_rules! cluster_keys {
 
 const OVERLAY: Schema = cluster_keys!(c("compose"));
 const EXTENSION: Schema = cluster_keys!();
-const RFC2136: Schema = closed(&[
-    h("algorithm"),
-    h("cname"),
-    h("key_name"),
-    h("key_secret"),
-    h("propagation"),
-    h("resolvers"),
-    h("server"),
-    h("type"),
-    h("zone"),
-]);
-const WEBHOOK: Schema = closed(&[
-    h("cname"),
-    h("headers_secret"),
-    h("propagation"),
-    h("resolvers"),
-    h("type"),
-    h("url"),
-]);
-
 /// What jaco.yaml or the top-level `x-jaco` says.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
@@ -70,10 +50,8 @@ pub(super) struct Cluster {
     pub(super) history: Option<u32>,
     pub(super) routes: Vec<Route>,
     pub(super) services: Vec<(Spot<String>, Options)>,
-    /// Names of DNS providers.
-    pub(super) providers: Vec<String>,
-    /// Secrets that providers refer to.
-    pub(super) secrets: Vec<Spot<String>>,
+    /// Providers of DNS-01 by name.
+    pub(super) providers: BTreeMap<String, Provider>,
     /// What a route without `tls` gets.
     pub(super) acme: Option<bool>,
     pub(super) acme_email: Option<String>,
@@ -106,7 +84,7 @@ fn decode(cx: &mut Cx, fields: &Fields<'_>) -> Cluster {
         ..Cluster::default()
     };
     cluster.acme_email = email(cx, fields, cluster.acme.unwrap_or(true));
-    decode_providers(cx, fields, &mut cluster);
+    cluster.providers = providers::decode(cx, fields);
     cluster
 }
 
@@ -138,76 +116,6 @@ fn email(cx: &mut Cx, fields: &Fields<'_>, acme: bool) -> Option<String> {
         cx.fail(&item.place, Reason::Format, format!("\"{text}\" is not an email address"));
     }
     Some(text.to_owned())
-}
-
-#[derive(Clone, Copy)]
-enum Provider {
-    Rfc2136,
-    Webhook,
-    Exec,
-}
-
-fn decode_providers(cx: &mut Cx, fields: &Fields<'_>, cluster: &mut Cluster) {
-    let Some(item) = fields.get("acme_dns") else { return };
-    for (name, _, value) in item.entries(cx) {
-        cluster.providers.push(name.to_owned());
-        cluster.secrets.extend(provider(cx, &value));
-    }
-    cx.later(&item.place, "a DNS provider of a deployment");
-}
-
-/// The secret it refers to.
-fn provider(cx: &mut Cx, item: &Item<'_>) -> Option<Spot<String>> {
-    let types =
-        [("rfc2136", Provider::Rfc2136), ("webhook", Provider::Webhook), ("exec", Provider::Exec)];
-    let Some(node) = item.node.get("type") else {
-        item.wrong_or_missing_type(cx);
-        return None;
-    };
-    let place = super::cx::Place { at: node.at, path: format!("{}.type", item.place.path) };
-    let kind = Item { node, place: place.clone() }.choice(cx, &types)?;
-    let (fields, secret) = match kind {
-        Provider::Rfc2136 => {
-            let fields = item.map(cx, &RFC2136);
-            fields.require(cx, "server").and_then(|item| item.word(cx));
-            fields.require(cx, "key_name").and_then(|item| item.word(cx));
-            let secret = fields.require(cx, "key_secret");
-            (fields, secret)
-        }
-        Provider::Webhook => {
-            let fields = item.map(cx, &WEBHOOK);
-            check_https(cx, &fields);
-            let secret = fields.get("headers_secret");
-            (fields, secret)
-        }
-        Provider::Exec => {
-            let message = "not supported: exec providers belong into jacod.yaml; use webhook here";
-            cx.fail(&place, Reason::Unsupported, message);
-            return None;
-        }
-    };
-    fields.duration(cx, "propagation");
-    fields.strings(cx, "resolvers");
-    fields.boolean(cx, "cname");
-    secret.and_then(|item| Some(item.spot(item.word(cx)?)))
-}
-
-fn check_https(cx: &mut Cx, fields: &Fields<'_>) {
-    let Some(item) = fields.require(cx, "url") else { return };
-    let Some(text) = item.word(cx) else { return };
-    if !text.starts_with("https://") {
-        cx.fail(&item.place, Reason::Format, format!("expected an https URL, got \"{text}\""));
-    }
-}
-
-impl Item<'_> {
-    fn wrong_or_missing_type(&self, cx: &mut Cx) {
-        if self.is_map() || self.node.is_null() {
-            cx.fail(&self.place, Reason::Required, "type is required");
-        } else {
-            self.wrong_kind(cx, "a map");
-        }
-    }
 }
 
 /// The deployment's name, and whether it was derived from a directory.

@@ -1,6 +1,8 @@
 //! A deployment and its services: how many, where, in which order, and what happens on failure.
 
-use super::{ContainerSpec, NetworkSpec, PortSpec, ProbeSpec, RouteSpec, SecretText, VolumeSpec};
+use super::{
+    ContainerSpec, DnsProvider, NetworkSpec, PortSpec, ProbeSpec, RouteSpec, SecretText, VolumeSpec,
+};
 use crate::{DeploymentName, Millis, NodeName, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,7 +26,10 @@ pub struct DeploymentSpec {
     /// Whom the certificate authority writes to; `None` takes the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme_email: Option<String>,
-    /// Content of the secrets that routes refer to, by name.
+    /// Providers of DNS-01 that it brings, beside those of the cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acme_dns: BTreeMap<String, DnsProvider>,
+    /// Content of the secrets that routes and providers refer to, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretText>,
 }

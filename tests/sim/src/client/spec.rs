@@ -34,6 +34,7 @@ pub(super) fn apply(
             history: Some(3),
             routes: Vec::new(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
         documents: Documents { compose: format!("v{value}"), jaco: String::new() },

@@ -158,6 +158,7 @@ impl Cluster {
                 history: None,
                 routes: Vec::new(),
                 acme_email: None,
+                acme_dns: BTreeMap::new(),
                 secrets: BTreeMap::new(),
             },
             documents: Documents { compose: format!("{services:?}"), jaco: String::new() },

@@ -103,6 +103,7 @@ fn wish() -> Command {
             history: None,
             routes: Vec::new(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
         documents: Documents { compose: String::new(), jaco: String::new() },

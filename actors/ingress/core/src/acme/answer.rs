@@ -123,7 +123,7 @@ impl AcmeCore {
         if let (OrderState::ChallengeReady, Challenge::Dns(provider)) =
             (&live.state, &live.challenge)
         {
-            let limit = self.settings.providers.get(provider).copied().unwrap_or_default();
+            let limit = self.propagation(provider).unwrap_or_default();
             let lane = self.lanes.entry(subject.clone()).or_default();
             let since = *lane.gate_since.get_or_insert(now.mono);
             if since.plus(limit) <= now.mono {

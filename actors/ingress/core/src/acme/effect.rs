@@ -3,7 +3,7 @@
 use jaco_kit_core::OpId;
 use jaco_model::WallMs;
 use jaco_model::command::AcmeStep;
-use jaco_model::spec::{Challenge, SecretText};
+use jaco_model::spec::{Challenge, DnsProvider, SecretText};
 use std::time::Duration;
 
 /// Orders to the shell.
@@ -41,6 +41,8 @@ pub struct AccountRef {
 pub struct Record {
     /// By which provider.
     pub provider: String,
+    /// That provider, where the domain's deployment brings it, and the content of its secret.
+    pub own: Option<Box<(DnsProvider, Option<SecretText>)>>,
     /// Full name, without a trailing dot.
     pub name: String,
     /// Its text.
@@ -235,7 +237,7 @@ pub enum CallFailure {
         /// What the authority's clock says.
         authority: WallMs,
     },
-    /// A provider of DNS, or a command, did not do it.
+    /// Something of ours did not do it: a provider of DNS, a command, a key that is not there.
     Provider {
         /// For people.
         detail: String,

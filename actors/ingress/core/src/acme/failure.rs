@@ -267,7 +267,7 @@ impl AcmeCore {
         let jaco_model::spec::Challenge::Dns(name) = &live.challenge else { return None };
         let is_needed =
             !matches!(live.state, OrderState::Validating | OrderState::Finalizing { .. });
-        let is_unknown = is_needed && !self.settings.providers.contains_key(name);
-        is_unknown.then(|| format!("no DNS provider of the configuration is called {name}"))
+        let is_unknown = is_needed && self.propagation(name).is_none();
+        is_unknown.then(|| format!("no DNS provider is called {name}"))
     }
 }

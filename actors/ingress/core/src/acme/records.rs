@@ -6,12 +6,14 @@ use super::lanes::Subject;
 use jaco_kit_core::Now;
 use jaco_model::entity::{AcmeOrder, ChallengeToken};
 use jaco_model::name::challenge_name;
+use jaco_state::own_provider;
+use std::time::Duration;
 
 impl AcmeCore {
     /// The next call about the record of a challenge; `None` when the authority may look.
     pub(super) fn record_call(&self, subject: &Subject, live: &AcmeOrder) -> Option<Call> {
         let key = (live.domain.clone(), live.token.clone().unwrap_or_default());
-        let record = record(self.state.challenge_tokens.get(&key)?)?;
+        let record = self.record(self.state.challenge_tokens.get(&key)?)?;
         let lane = self.lanes.get(subject);
         match lane.map(|lane| (lane.is_published, lane.is_visible)) {
             Some((true, true)) => None,
@@ -33,9 +35,9 @@ impl AcmeCore {
         let ended = tokens.into_iter().filter(|token| token.expires_at.is_some());
         let mut effects = Vec::new();
         for token in ended {
-            let Some(record) = record(&token) else { continue };
+            let Some(record) = self.record(&token) else { continue };
             // What is not known now may be known to the next configuration.
-            if !self.settings.providers.contains_key(&record.provider) {
+            if self.propagation(&record.provider).is_none() {
                 continue;
             }
             let subject = Subject::Record(token.domain.clone(), token.token.clone());
@@ -45,13 +47,21 @@ impl AcmeCore {
         }
         effects
     }
-}
 
-fn record(token: &ChallengeToken) -> Option<Record> {
-    let record = token.record.as_ref()?;
-    Some(Record {
-        provider: record.provider.clone(),
-        name: challenge_name(&token.domain),
-        value: record.value.clone(),
-    })
+    /// How long a record of a provider is waited for; `None` when nobody knows the provider.
+    pub(super) fn propagation(&self, provider: &str) -> Option<Duration> {
+        let own = own_provider(&self.state, provider).map(|(own, _)| own.propagation.std());
+        own.or_else(|| self.settings.providers.get(provider).copied())
+    }
+
+    fn record(&self, token: &ChallengeToken) -> Option<Record> {
+        let record = token.record.as_ref()?;
+        let own = own_provider(&self.state, &record.provider);
+        Some(Record {
+            provider: record.provider.clone(),
+            own: own.map(|(provider, secret)| Box::new((provider.clone(), secret.cloned()))),
+            name: challenge_name(&token.domain),
+            value: record.value.clone(),
+        })
+    }
 }

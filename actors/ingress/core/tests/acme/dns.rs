@@ -3,6 +3,7 @@
 use crate::moments;
 use crate::world::{HOUR, World};
 use jaco_ingress_core::acme::{Answer, Call, CallFailure};
+use jaco_model::spec::SecretText;
 use proptest::prelude::*;
 
 fn count(world: &World, is_it: fn(&Call) -> bool) -> usize {
@@ -73,6 +74,42 @@ fn a_provider_that_nobody_knows_is_told_of_and_nothing_is_ordered() {
     assert!(world.orders.is_empty());
     let failure = world.known().unwrap().failure.clone().unwrap();
     assert!(failure.detail.contains("zone"), "{}", failure.detail);
+}
+
+/// A deployment's own provider goes before that of the configuration with the same name, and its
+/// secret goes with every call.
+#[test]
+fn a_provider_of_the_deployment_is_handed_on_with_its_secret() {
+    let mut world = World::by_own_provider();
+    world.settings.providers.clear();
+    world.run_for(HOUR);
+    assert_eq!((world.orders.len(), world.audited("certificate_issued")), (1, 1));
+    assert!(world.records.is_empty(), "left behind: {:?}", world.records);
+    let mut records = 0;
+    for (_, call) in &world.calls {
+        let (Call::Publish(record) | Call::Propagated(record) | Call::Unpublish(record)) = call
+        else {
+            continue;
+        };
+        let (provider, secret) = record.own.as_deref().unwrap();
+        assert_eq!(provider.method.secret(), Some("credentials"));
+        assert_eq!(secret.as_ref().map(SecretText::reveal), Some("hush"));
+        assert!(!format!("{call:?}").contains("hush"));
+        records += 1;
+    }
+    assert_eq!(records, 3, "published, seen and removed");
+}
+
+#[test]
+fn a_provider_of_another_deployment_is_nobody() {
+    let mut world = World::by_own_provider();
+    let name = |name: &str| jaco_state::own_provider(&world.state, name).is_some();
+    assert!(name("shop/zone"));
+    for other in ["zone", "shop/other", "other/zone", "shop", "/zone", ""] {
+        assert!(!name(other), "{other}");
+    }
+    world.state = jaco_state::State::default();
+    assert!(jaco_state::own_provider(&world.state, "shop/zone").is_none());
 }
 
 /// An authority gives the token of an order that failed out again: its record stays.

@@ -8,7 +8,9 @@ use jaco_model::command::{ApplyDeployment, Command, Envelope, InitCluster};
 use jaco_model::entity::{
     Certificate, Documents, IssuedCertificate, Node, NodeFacts, NodeStatus, Origin,
 };
-use jaco_model::spec::{Challenge, DeploymentSpec, RouteOptions, RouteSpec, SecretText, TlsMode};
+use jaco_model::spec::{
+    Challenge, DeploymentSpec, DnsMethod, DnsProvider, RouteOptions, RouteSpec, SecretText, TlsMode,
+};
 use jaco_model::{
     ClusterId, DeploymentName, ErrorCode, Fault, Identity, NodeId, NodeName, RequestId, WallMs,
 };
@@ -65,6 +67,20 @@ impl World {
     pub(crate) fn by_dns() -> World {
         let challenge = Challenge::Dns(PROVIDER.to_owned());
         World::with("https://ca.example/dir", &["n1"], &[(WILDCARD, challenge)])
+    }
+
+    /// The same, with a provider that the deployment brings.
+    pub(crate) fn by_own_provider() -> World {
+        let mut world = World::by_dns();
+        let challenge = Challenge::Dns(PROVIDER.to_owned());
+        let Command::Apply(mut wish) = deployment(&[(WILDCARD, challenge)]) else { return world };
+        let url = "https://dns.example/hook".to_owned();
+        let headers_secret = Some("credentials".to_owned());
+        let provider = DnsProvider::new(DnsMethod::Webhook { url, headers_secret });
+        wish.spec.acme_dns.insert(PROVIDER.to_owned(), provider);
+        wish.spec.secrets.insert("credentials".to_owned(), SecretText::new("hush"));
+        world.command(Command::Apply(wish)).unwrap();
+        world
     }
 
     pub(crate) fn with(directory: &str, nodes: &[&str], routes: &[(&str, Challenge)]) -> World {
@@ -347,6 +363,7 @@ fn deployment(routes: &[(&str, Challenge)]) -> Command {
             history: None,
             routes: routes.iter().map(route).collect(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
         documents: Documents::default(),

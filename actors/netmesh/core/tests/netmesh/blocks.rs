@@ -106,6 +106,7 @@ fn deploy(state: &mut State, deployment: &str) {
             history: None,
             routes: Vec::new(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
         documents: Documents { compose: String::new(), jaco: String::new() },

@@ -224,6 +224,7 @@ pub(crate) fn apply(services: &[ServiceSpec]) -> Command {
             history: None,
             routes: Vec::new(),
             acme_email: None,
+            acme_dns: BTreeMap::new(),
             secrets: BTreeMap::new(),
         },
         documents: Documents { compose: format!("{services:?}"), jaco: String::new() },
