@@ -1,6 +1,7 @@
 //! Why a host has the certificate it has, or none.
 //!
-//! dns → listener of each node → certificate → order → last error → hold → loaded by each node.
+//! dns → listener of each node → orders at all → certificate → last error → order → hold → loaded
+//! by each node.
 
 use crate::chain::{Broken, Chain, Link};
 use crate::door::{dns_link, door_links};
@@ -109,12 +110,12 @@ fn auto(view: View<'_>, chain: &mut Chain, domain: &str) {
     let has_failed = row.last_error.is_some();
     if row.not_after.is_none() {
         // What is behind it is told first: a certificate that is missing is only what one sees.
+        disabled(view, chain);
         trouble(chain, &row, now);
         order(chain, &row);
         holds(view, chain, domain);
         if row.order.is_none() && chain.holds() {
-            let detail = "no order was begun yet: the leader does within a minute, unless \
-                          `acme_enabled` is off";
+            let detail = "no order was begun yet: the leader does within a minute";
             let fix = "look again; plain HTTP is served meanwhile";
             chain.add("order", "state", Err(Broken::new("pending", detail, fix)));
         }
@@ -130,6 +131,9 @@ fn auto(view: View<'_>, chain: &mut Chain, domain: &str) {
         }
     };
     let alarm = row.alarm(now);
+    if alarm.is_some() {
+        disabled(view, chain);
+    }
     chain.add_since("certificate", "state", row.issued_at, dated(alarm, detail, fix));
     trouble(chain, &row, now);
     order(chain, &row);
@@ -137,6 +141,29 @@ fn auto(view: View<'_>, chain: &mut Chain, domain: &str) {
     if alarm.is_some() || has_failed {
         holds(view, chain, domain);
     }
+}
+
+/// Adds nodes whose configuration says that no certificate is ordered: nothing is while one of them
+/// leads.
+fn disabled(view: View<'_>, chain: &mut Chain) {
+    let nodes = view.state.nodes.keys();
+    let told: Vec<_> =
+        nodes.filter_map(|id| Some((id, view.facts(id)?.door.as_ref()?.orders?))).collect();
+    let off = told.iter().filter(|(_, orders)| !orders);
+    let off: Vec<String> = off.map(|(id, _)| view.host(id)).collect();
+    if off.is_empty() {
+        return;
+    }
+    let detail = match off.len() == told.len() {
+        true => "`acme_enabled` is false: no certificate is ordered or renewed".to_owned(),
+        false => format!(
+            "`acme_enabled` is false on {}: no certificate is ordered while it leads",
+            off.join(", ")
+        ),
+    };
+    let fix = "set `acme_enabled: true` in jacod.yaml of all nodes and restart them; or serve the \
+               route with a certificate of your own, or with `tls: off`";
+    chain.add("orders", "state", Err(Broken::new("acme_disabled", detail, fix)));
 }
 
 /// Adds the order under way.

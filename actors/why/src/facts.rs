@@ -206,6 +206,8 @@ pub struct Door {
     pub knows_host: bool,
     /// Whether it has a certificate for the host.
     pub has_certificate: bool,
+    /// Whether it orders certificates when it leads; `None` from a version that does not tell.
+    pub orders: Option<bool>,
     /// For each service that a route of the host leads to, `<dep>/<service>`, the replicas among
     /// which it chooses.
     pub upstreams: BTreeMap<String, usize>,

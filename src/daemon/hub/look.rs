@@ -20,6 +20,7 @@ struct Sources {
     engine: DriverHandle,
     ingress: Option<jaco_ingress::DriverHandle>,
     closed: BTreeMap<ListenKey, SocketFault>,
+    orders: Option<bool>,
     mesh: MeshView,
     /// Why the filter is not known to work.
     fault: Option<String>,
@@ -45,6 +46,7 @@ impl Hub {
             engine: inner.engine.clone(),
             ingress: inner.overlay.ingress.clone(),
             closed: inner.boards.closed.borrow().clone(),
+            orders: inner.overlay.orders,
             mesh: inner.boards.mesh.borrow().clone(),
             fault,
             peer,
@@ -152,7 +154,8 @@ fn names(look: &Look, dns: Option<&jaco_dns::DriverHandle>) -> Names {
 }
 
 fn door(host: &str, sources: &Sources) -> Door {
-    let Some(driver) = &sources.ingress else { return Door::default() };
+    let orders = sources.orders;
+    let Some(driver) = &sources.ingress else { return Door { orders, ..Door::default() } };
     let open = |kind| {
         let all = driver.open().into_iter().filter(move |key| key.kind == kind);
         all.map(|key| key.address.to_string()).collect()
@@ -172,6 +175,7 @@ fn door(host: &str, sources: &Sources) -> Door {
         knows_host: site.is_some(),
         has_certificate: site.as_ref().is_some_and(|site| site.certificate.is_some()),
         upstreams: upstreams.collect(),
+        orders,
     }
 }
 

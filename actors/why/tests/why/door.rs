@@ -48,6 +48,7 @@ pub(crate) fn door(state: &State, host: &str) -> Door {
         has_certificate: state.certificates.get(host).is_some_and(|known| known.issued.is_some())
             || routes.iter().any(|(_, route)| matches!(route.tls, TlsMode::Own(_))),
         upstreams: targets.collect(),
+        orders: Some(true),
         ..Door::default()
     }
 }

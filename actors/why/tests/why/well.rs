@@ -126,6 +126,8 @@ fn change(facts: &mut Facts, words: &[&str]) {
         ["no", "door"] => facts.door = Some(Door::default()),
         ["no", "upstreams"] => facts.door.as_mut().unwrap().upstreams.clear(),
         ["no", "certificate"] => facts.door.as_mut().unwrap().has_certificate = false,
+        ["no", "orders"] => facts.door.as_mut().unwrap().orders = Some(false),
+        ["old", "door"] => facts.door.as_mut().unwrap().orders = None,
         ["no", "bridges"] => facts.bridges.clear(),
         ["container", "gone"] => facts.container = Some(Container::default()),
         ["container", state] => {
