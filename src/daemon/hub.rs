@@ -19,7 +19,6 @@ pub(crate) use overlay::{AcmeShell, DnsDriver, FirewallDriver, IngressDriver, Ne
 use seek::{Hearsay, Whereabouts};
 
 use crate::daemon::identity::RosterFile;
-use crate::daemon::metrics::Renewals;
 use crate::daemon::persist::Disk;
 use actix::Recipient;
 use jaco_api::Membership;
@@ -82,8 +81,7 @@ pub(crate) struct Boards {
     pub(crate) closed: watch::Sender<BTreeMap<ListenKey, SocketFault>>,
     /// What reads the counters of the front door and of published ports, once there are any.
     pub(crate) meters: watch::Sender<Option<(Option<Meters>, Option<PortMeters>)>>,
-    /// How orders of certificates ended.
-    pub(crate) renewals: watch::Sender<Renewals>,
+    pub(crate) renewals: watch::Sender<crate::daemon::metrics::Renewals>,
     /// The way to the other members, once there is one.
     pub(crate) peers: watch::Sender<Option<Peers>>,
     /// Whether this node has learned that it is no member any more.
@@ -99,7 +97,7 @@ impl Default for Boards {
             mesh: watch::Sender::new(MeshView::default()),
             closed: watch::Sender::new(BTreeMap::new()),
             meters: watch::Sender::new(None),
-            renewals: watch::Sender::new(Renewals::default()),
+            renewals: watch::Sender::default(),
             peers: watch::Sender::new(None),
             removed: watch::Sender::new(false),
         }
@@ -188,8 +186,7 @@ impl Inner {
                 }
             }
             Io::Publish { state, events } => {
-                let leads = self.leader.as_ref() == Some(&self.me);
-                publish(&self.boards, state, &events, leads);
+                publish(&self.boards, state, &events, self.leader.as_ref() == Some(&self.me));
                 self.is_shown = true;
                 self.publish_membership();
                 self.forget_hearsay();

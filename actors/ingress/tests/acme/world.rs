@@ -205,8 +205,8 @@ impl World {
     fn wait(&mut self) -> Vec<Effect> {
         let now = self.now();
         let wait = self.core.deadline().map_or(LIMIT, |at| at.since(now.mono));
-        let is_cut =
-            self.under_way.is_empty() && !(self.is_patient && !self.state.acme_orders.is_empty());
+        let is_waited_for = self.is_patient && !self.state.acme_orders.is_empty();
+        let is_cut = self.under_way.is_empty() && !is_waited_for;
         if let Some(ahead) = self.ahead.as_ref().filter(|_| is_cut) {
             ahead.fetch_add(u64::try_from(wait.as_millis()).unwrap(), Ordering::SeqCst);
             return self.core.wake(self.now());
