@@ -4,7 +4,7 @@ use super::answer::Refusal;
 use super::body::{Body, Fault, Upload};
 use super::counters::count;
 use super::expect::{Gate, Unasked};
-use super::headers::set;
+use super::headers::{Said, set};
 use super::lent::Loan;
 use super::loads::{Crew, Known, Running};
 use super::pool::Home;
@@ -40,6 +40,8 @@ pub(super) struct Errand<'a> {
     pub(super) affinity: u64,
     pub(super) wanted: Option<usize>,
     pub(super) upload: Rc<Upload>,
+    /// What stands beside the headers.
+    pub(super) said: Option<Said>,
     /// The client waits to be asked for the body, and a replica may think about that for so long.
     pub(super) thinks: Option<Duration>,
     /// How often a replica was tried.
@@ -223,6 +225,7 @@ async fn once(errand: &Errand<'_>, at: usize, parcel: &mut Parcel) -> Result<Got
             let lease = lease.map_err(|error| unreachable(errand, load, &way, &error))?;
             let ask = Ask {
                 parts: &parcel.parts,
+                said: errand.said.as_ref(),
                 body: &mut parcel.body,
                 upload: &errand.upload,
                 within: errand.options.timeouts.response.std(),

@@ -4,6 +4,7 @@ use super::answer::Refusal;
 use super::body::{Body, Upload};
 use super::driver::Phase;
 use super::exchange::{self, Answered, Errand};
+use super::headers::Said;
 use super::lent::Terms;
 use super::loads::{Crew, Known};
 use super::pipeline::Visit;
@@ -22,7 +23,9 @@ use jaco_ingress_core::request::compress::takes_gzip;
 use jaco_ingress_core::request::fields::host_of;
 use jaco_ingress_core::request::{sticky, stripped};
 use jaco_kit_core::mix::fnv;
-use jaco_model::spec::{HostHeader, LbPolicy, RouteOptions, RouteTarget, UpstreamProtocol};
+use jaco_model::spec::{
+    HeaderRules, HostHeader, LbPolicy, RouteOptions, RouteTarget, UpstreamProtocol,
+};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -59,7 +62,7 @@ impl Visit {
         self.asked.is_grpc |= target.protocol == UpstreamProtocol::Grpc;
         let affinity = self.affinity(&options.lb.policy, request.headers());
         let ask = self.ask(options, &crew, request.headers());
-        let upgrade = self.prepare(route, &mut request, path, is_http2)?;
+        let (upgrade, said) = self.prepare(route, &mut request, path, is_http2)?;
         let upload = Rc::new(Upload::default());
         self.upload = Some(upload.clone());
         let terms = self.terms(options);
@@ -82,6 +85,7 @@ impl Visit {
             wanted: ask.wanted,
             upload,
             thinks: waits.then_some(thinks),
+            said,
             attempts: Cell::new(0),
         };
         let clock = self.shared().config.clock;
@@ -167,7 +171,7 @@ impl Visit {
         request: &mut Request<Incoming>,
         path: &str,
         is_http2: bool,
-    ) -> Result<Option<Upgrade>, Refusal> {
+    ) -> Result<(Option<Upgrade>, Option<Said>), Refusal> {
         let options = &route.spec.options;
         let upgrade = Upgrade::take(request, is_http2)?;
         let fields = request.headers_mut();
@@ -191,7 +195,8 @@ impl Visit {
             _ => {}
         }
         let origin = self.origin();
-        headers::forwarded(fields, &origin, &self.asked.id, &self.peer.told);
+        let is_apart = !is_http2 && options.request_headers == HeaderRules::default();
+        let said = headers::forwarded(fields, &origin, &self.asked.id, &self.peer.told, is_apart);
         let prefix = &route.spec.path;
         let whole = request.uri().path_and_query();
         let target = if options.strip_path && !prefix.is_empty() {
@@ -206,7 +211,7 @@ impl Visit {
             upgrade.ask(request.headers_mut());
         }
         *request.uri_mut() = target;
-        Ok(upgrade)
+        Ok((upgrade, said))
     }
 
     /// Makes the replica's answer one for the client.

@@ -1,6 +1,7 @@
 //! Headers on their way through.
 
 use super::answer::Refusal;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -20,7 +21,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const PROXY: HeaderName = HeaderName::from_static("proxy");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const EMPTY: HeaderValue = HeaderValue::from_static("");
@@ -103,40 +103,52 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> Ip
     fields::client(values.filter_map(|value| value.to_str().ok()), peer, trusted)
 }
 
-/// Says who asks. What somebody untrusted said of it goes.
+/// What a service is told of who asks, as it is written.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Lines of a header, each with its end.
+    pub(super) lines: Bytes,
+    pub(super) id: HeaderValue,
+}
+
+/// Says who asks. What somebody untrusted said of it goes. `is_apart` lets it stand beside the
+/// headers, where nobody may change it: putting all of it in and writing it out again costs as much
+/// as a request does otherwise.
 pub(super) fn forwarded(
     headers: &mut HeaderMap,
     origin: &Origin<'_>,
     id: &HeaderValue,
     told: &RefCell<Option<Told>>,
-) {
-    let forged: Vec<HeaderName> =
-        headers.keys().filter(|name| fields::is_forged(name.as_str())).cloned().collect();
-    for name in forged {
+    is_apart: bool,
+) -> Option<Said> {
+    let chain = chain(headers, origin);
+    let claims: Vec<HeaderName> =
+        headers.keys().filter(|name| fields::is_claim(name.as_str())).cloned().collect();
+    for name in claims {
         headers.remove(name);
     }
-    headers.remove(PROXY);
-    // For those below, and what a route may set.
-    headers.reserve(8);
-    headers.remove(X_FORWARDED_PREFIX);
     let mut told = told.borrow_mut();
     let told = match told.as_mut() {
         Some(told) => {
             told.be_of(origin);
-            &*told
+            told
         }
         None => told.insert(Told::new(origin)),
     };
-    match chain(headers, origin) {
+    if is_apart && chain.is_none() {
+        return Some(Said { lines: told.lines(origin), id: id.clone() });
+    }
+    // For those below, and what a route may set.
+    headers.reserve(8);
+    match chain {
         Some(chain) => set(headers, X_FORWARDED_FOR, &chain),
         None => drop(headers.insert(X_FORWARDED_FOR, told.peer.clone())),
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
-    headers.insert(X_FORWARDED_HOST, told.host_value.clone());
-    headers.insert(X_FORWARDED_PORT, told.port.clone());
-    headers.insert(X_REAL_IP, told.client_value.clone());
-    headers.insert(FORWARDED, told.forwarded.clone());
+    for (name, value) in told.besides(origin) {
+        headers.insert(name, value);
+    }
     headers.insert(X_REQUEST_ID, id.clone());
+    None
 }
 
 /// What is said about the requests of one connection, as long as they are for one host and of one
@@ -149,6 +161,8 @@ pub(super) struct Told {
     port: HeaderValue,
     client_value: HeaderValue,
     forwarded: HeaderValue,
+    /// All of it, written.
+    lines: Option<Bytes>,
 }
 
 impl Told {
@@ -161,7 +175,33 @@ impl Told {
             port: value(origin.port.to_string()),
             forwarded: value(fields::forwarded(origin, &client)),
             client_value: value(client),
+            lines: None,
         }
+    }
+
+    /// What is said besides the chain of addresses.
+    fn besides(&self, origin: &Origin<'_>) -> [(HeaderName, HeaderValue); 5] {
+        [
+            (X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme)),
+            (X_FORWARDED_HOST, self.host_value.clone()),
+            (X_FORWARDED_PORT, self.port.clone()),
+            (X_REAL_IP, self.client_value.clone()),
+            (FORWARDED, self.forwarded.clone()),
+        ]
+    }
+
+    fn lines(&mut self, origin: &Origin<'_>) -> Bytes {
+        if let Some(lines) = &self.lines {
+            return lines.clone();
+        }
+        let mut lines = Vec::new();
+        let chain = (X_FORWARDED_FOR, self.peer.clone());
+        for (name, value) in self.besides(origin).into_iter().chain([chain]) {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        self.lines.insert(lines.into()).clone()
     }
 
     /// Makes it what is said about this request.
@@ -172,6 +212,7 @@ impl Told {
             let client = self.client_value.to_str().unwrap_or_default();
             self.forwarded = value(fields::forwarded(origin, client));
             self.host_value = value(origin.host.to_owned());
+            self.lines = None;
         }
     }
 }

@@ -75,6 +75,16 @@ fn address_in(text: &str) -> Option<IpAddr> {
     bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
+/// Whether a header tells who asks, which is ours to say; or is read as `HTTP_PROXY` by programs that
+/// get their headers as variables.
+pub fn is_claim(name: &str) -> bool {
+    match name {
+        "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
+        | "x-forwarded-prefix" | "x-real-ip" | "forwarded" | "x-request-id" | "proxy" => true,
+        _ => is_forged(name),
+    }
+}
+
 /// Whether a name with `_` would be read by some services as one of those we set.
 pub fn is_forged(name: &str) -> bool {
     if !name.contains('_') {

@@ -1,6 +1,7 @@
 //! Headers as they are written to a replica and read from it.
 
 use super::Invalid;
+use crate::http::headers::{Said, X_REQUEST_ID};
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
 use hyper::header::TRANSFER_ENCODING;
@@ -37,11 +38,19 @@ impl Coding {
 }
 
 /// Writes a request's header.
-pub(super) fn write(out: &mut Vec<u8>, parts: &request::Parts, coding: Coding) {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    parts: &request::Parts,
+    said: Option<&Said>,
+    coding: Coding,
+) {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     put(out, &[parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
     for (name, value) in &parts.headers {
         put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    if let Some(Said { lines, id }) = said {
+        put(out, &[&**lines, X_REQUEST_ID.as_str().as_bytes(), b": ", id.as_bytes(), b"\r\n"]);
     }
     match coding {
         Coding::Nothing => {}
@@ -120,7 +129,7 @@ pub(super) fn read_trailers(bytes: &Bytes) -> Result<HeaderMap, Invalid> {
 }
 
 fn fields(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Invalid> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + 4);
+    let mut headers = HeaderMap::with_capacity(lines.len() + 1);
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Invalid)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));

@@ -11,6 +11,7 @@ pub(super) use answer::Answer;
 pub(super) use wire::{Scratch, Wire};
 
 use super::body::{Body, Upload};
+use super::headers::Said;
 use super::pool::Home;
 use bytes::Bytes;
 use head::{Coding, Head};
@@ -34,6 +35,8 @@ struct Invalid;
 /// One request for one replica.
 pub(super) struct Ask<'a> {
     pub(super) parts: &'a request::Parts,
+    /// What stands beside the headers.
+    pub(super) said: Option<&'a Said>,
     /// Taken when it begins to be sent.
     pub(super) body: &'a mut Option<Body>,
     pub(super) upload: &'a Upload,
@@ -119,7 +122,7 @@ fn is_final(head: &Head) -> bool {
 async fn send_head(wire: &Wire, ask: &Ask<'_>, coding: Coding) -> Result<(), Failed> {
     let scratch = ask.home.scratch();
     let mut out = scratch.out.take();
-    head::write(&mut out, ask.parts, coding);
+    head::write(&mut out, ask.parts, ask.said, coding);
     let mut sent = 0;
     let outcome = poll_fn(|cx| {
         while sent < out.len() {
