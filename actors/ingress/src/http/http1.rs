@@ -53,9 +53,7 @@ async fn requests<S: Socket>(
     mut stopping: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Client<S>> {
     let (pulse, builder) = (peer.pulse.clone(), parser());
-    // A box for each request is less than room for one in each connection.
-    let service =
-        service_fn(move |request| Box::pin(answer(worker.clone(), peer.clone(), request)));
+    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
     let connection = builder.serve_connection(TokioIo::new(client), service);
     let mut connection = connection.with_upgrades();
     let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {

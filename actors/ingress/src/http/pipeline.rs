@@ -14,7 +14,7 @@ use super::worker::Worker;
 use hyper::body::{Body as _, Incoming};
 use hyper::ext::Protocol;
 use hyper::header::{self, ALLOW, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use ipnet::IpNet;
 use jaco_ingress_core::request::fields::{self, Origin};
 use jaco_ingress_core::request::framing::Wrong;
@@ -23,6 +23,7 @@ use jaco_ingress_core::{Route, Table};
 use jaco_kit_core::Mono;
 use jaco_model::WallMs;
 use jaco_model::spec::{AccessLog, TlsMode};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub(super) struct Visit {
     is_trusted: bool,
     pub(super) host: String,
     method: Method,
-    path: String,
+    uri: Uri,
     version: Version,
     pub(super) began: Mono,
     route: Option<Arc<Route>>,
@@ -135,7 +136,7 @@ impl Visit {
             is_trusted,
             host: String::new(),
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            uri: request.uri().clone(),
             version: request.version(),
             began: config.clock.mono(),
             route: None,
@@ -181,7 +182,8 @@ impl Visit {
         if let Some(refusal) = self.own_paths(&request) {
             return Err(refusal);
         }
-        let (route, path) = self.find(&request)?;
+        let uri = self.uri.clone();
+        let (route, path) = self.find(&uri)?;
         self.route = Some(route.clone());
         let known = self.worker.routes.get(&route, &self.shared().loads, || self.worker.random());
         self.known = Some(known.clone());
@@ -215,7 +217,7 @@ impl Visit {
         }
     }
 
-    fn find(&self, request: &Request<Incoming>) -> Result<(Arc<Route>, String), Refusal> {
+    fn find<'a>(&self, uri: &'a Uri) -> Result<(Arc<Route>, Cow<'a, str>), Refusal> {
         let none = || Refusal::new(StatusCode::NOT_FOUND, "no_route");
         let misdirected = || Refusal::new(StatusCode::MISDIRECTED_REQUEST, "misdirected");
         let site = self.table.site(&self.host);
@@ -230,7 +232,7 @@ impl Visit {
             }
         }
         let site = site.ok_or_else(none)?;
-        let path = normalise(request.uri().path());
+        let path = normalise(uri.path());
         let path = path.ok_or_else(|| Refusal::bad("bad_path"))?;
         let route = site.route(&path).ok_or_else(none)?.clone();
         let methods = &route.spec.options.methods;
@@ -242,7 +244,7 @@ impl Visit {
             }
             return Err(refusal);
         }
-        Ok((route, path.into_owned()))
+        Ok((route, path))
     }
 
     pub(super) fn origin(&self) -> Origin<'_> {
@@ -295,7 +297,7 @@ impl Visit {
             trusted_chain: self.said.chain.as_ref(),
             host: &self.host,
             method: self.method.as_str(),
-            path: &self.path,
+            path: self.uri.path(),
             protocol: protocol(self.version),
             tls_version: self.peer.tls.map(|tls| tls.version),
             tls_suite: self.peer.tls.and_then(|tls| tls.suite),
