@@ -128,43 +128,33 @@ async fn a_replica_that_says_no_gets_nothing() {
     assert_eq!(after.load(Ordering::SeqCst), 0);
 }
 
-/// What the proxy refuses by itself asks for no body either.
+/// What the proxy refuses by itself asks for no body either, and no replica.
 #[tokio::test]
 async fn a_refusal_of_ours_comes_before_the_body() {
     let proxy = patient();
-    let (asked, counter) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::new(AtomicUsize::new(0));
     let seen = asked.clone();
-    let service = scripted("127.0.0.1:0", move |mut stream| {
-        let seen = seen.clone();
-        async move {
-            read_head(&mut stream).await;
-            seen.fetch_add(1, Ordering::SeqCst);
-        }
+    let service = scripted("127.0.0.1:0", move |_| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(())
     })
     .await;
     let auth = BasicAuth { realm: "shop".into(), users: BTreeMap::new(), forward: false };
-    let cases: [(&str, &str, Box<dyn Fn(&mut jaco_model::spec::RouteOptions)>); 4] = [
-        (HEAD, "401", Box::new(move |options| options.basic_auth = Some(auth.clone()))),
-        (HEAD, "413", Box::new(|options| options.body_limit = Some(4))),
-        (
-            "POST / HTTP/1.1\r\nHost: b.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
-            "404",
-            Box::new(|_| {}),
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue, tea\r\nContent-Length: 5\r\n\r\n",
-            "417",
-            Box::new(|_| {}),
-        ),
-    ];
-    for (head, status, adjust) in cases {
-        proxy.serve(table(&[HERE], service.port(), |spec| adjust(&mut spec.options)));
-        let answer = read_all(&mut begin(&proxy, head).await).await;
+    for (head, status) in [
+        (HEAD.to_owned(), "401"),
+        (HEAD.to_owned(), "413"),
+        (HEAD.replace("a.test", "b.test"), "404"),
+        (HEAD.replace("100-continue", "100-continue, tea"), "417"),
+    ] {
+        proxy.serve(table(&[HERE], service.port(), |spec| {
+            spec.options.basic_auth = (status == "401").then(|| auth.clone());
+            spec.options.body_limit = (status == "413").then_some(4);
+        }));
+        let answer = read_all(&mut begin(&proxy, &head).await).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
-        counter.fetch_add(1, Ordering::SeqCst);
     }
-    assert_eq!((asked.load(Ordering::SeqCst), counter.load(Ordering::SeqCst)), (0, 4));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
 
 /// Replicas that know nothing of expectations get the body after a while.
