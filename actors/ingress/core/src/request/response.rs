@@ -192,8 +192,11 @@ mod tests {
         assert_eq!(length(200, false, true, [&b"3"[..]], []), Some(Length::Known(0)), "to HEAD");
     }
 
-    /// The body and the trailers, when so many bytes come at a time.
-    fn read(text: &[u8], step: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, BadChunk> {
+    /// A body and its trailers.
+    type Whole = (Vec<u8>, Vec<u8>);
+
+    /// What there is in the end, when so many bytes come at a time.
+    fn read(text: &[u8], step: usize) -> Result<Option<Whole>, BadChunk> {
         let (mut chunks, mut body, mut held) = (Chunks::default(), Vec::new(), Vec::new());
         for piece in text.chunks(step) {
             held.extend_from_slice(piece);
