@@ -294,7 +294,8 @@ async fn by_http2(
         Err(error) => error,
     };
     let is_untouched = is_empty || errand.upload.moved().is_none();
-    let is_refused = is_refused(&error) || errand.thinks.is_some();
+    let is_unasked = errand.thinks.is_some() && !errand.upload.is_asked();
+    let is_refused = is_refused(&error) || is_unasked;
     if is_safe || (is_untouched && (is_refused || error.is_canceled())) {
         parcel.body = loan.take_back();
     }

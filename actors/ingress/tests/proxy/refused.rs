@@ -24,6 +24,8 @@ enum Manner {
     GoesAway,
     /// The connection ends without a word.
     Dies,
+    /// The same after a while.
+    DiesLate,
 }
 
 /// A service of this manner, and how many requests it saw.
@@ -39,7 +41,9 @@ async fn replica(address: &str, manner: Manner) -> (u16, Arc<AtomicUsize>) {
             tokio::spawn(async move {
                 match manner {
                     Manner::Answers | Manner::Resets(_) => speak(stream, manner, counter).await,
-                    Manner::GoesAway | Manner::Dies => part(stream, manner, counter).await,
+                    Manner::GoesAway | Manner::Dies | Manner::DiesLate => {
+                        part(stream, manner, counter).await
+                    }
                 }
             });
         }
@@ -85,6 +89,9 @@ async fn part(mut stream: TcpStream, manner: Manner, seen: Arc<AtomicUsize>) {
         }
     }
     seen.fetch_add(1, Ordering::SeqCst);
+    if manner == Manner::DiesLate {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     if manner == Manner::GoesAway {
         stream.write_all(GO_AWAY).await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -162,6 +169,20 @@ async fn what_may_have_been_looked_at_is_not_sent_again() {
         let (_, served, all) = answers(manner, 1, ask).await;
         assert_eq!(served, all.len(), "{manner:?}: a GET does no harm");
     }
+}
+
+/// Who was silent long enough is asked for nothing any more, and may have looked at the request.
+#[tokio::test]
+async fn a_replica_that_may_have_the_body_is_not_passed_over() {
+    let proxy = Proxy::start(|config| config.replica_thinks = Duration::from_millis(100));
+    let (port, seen) = replica("127.0.0.1:0", Manner::DiesLate).await;
+    proxy.serve(table(&[HERE], port, |spec| {
+        spec.target.as_mut().unwrap().protocol = UpstreamProtocol::H2c;
+    }));
+    let answer = proxy.ask("POST", "/", "Expect: 100-continue\r\nContent-Length: 5\r\n").await;
+    let rest = answer.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(rest.is_some_and(|rest| rest.starts_with("HTTP/1.1 502")), "{answer}");
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
 
 /// When all refuse there is an end, and it comes soon.

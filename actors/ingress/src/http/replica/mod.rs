@@ -68,7 +68,8 @@ pub(super) enum Failed {
     Late,
 }
 
-const RESET: Failed = Failed::Lost("upstream_reset");
+const RESET_REASON: &str = "upstream_reset";
+const RESET: Failed = Failed::Lost(RESET_REASON);
 const INVALID: Failed = Failed::Lost("upstream_invalid");
 
 /// Sends a request and waits for the header of its answer.
@@ -105,7 +106,9 @@ pub(super) async fn exchange(mut wire: Wire, ask: Ask<'_>) -> Result<Reply, Fail
             }
             Ok(Event::Thought) => patient.thinks = None,
             // It did not ask for the body, and has done nothing without it.
-            Err(Failed::Lost(_)) if patient.thinks.is_some() => return Err(Failed::Refused),
+            Err(Failed::Lost(RESET_REASON)) if patient.thinks.is_some() => {
+                return Err(Failed::Refused);
+            }
             Err(failed) => return Err(failed),
         }
     }
