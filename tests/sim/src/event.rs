@@ -2,6 +2,7 @@
 
 use crate::host::Hearsay;
 use crate::queue::Key;
+use crate::world::Petition;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::Word;
 use jaco_model::{Fault, NodeId};
@@ -133,6 +134,8 @@ pub(crate) enum Event {
     AskExpires(Attempt),
     /// A client may do something.
     Client(usize),
+    /// A request of a daemon arrives at the certificate authority.
+    Petition(Life, Box<Petition>),
     /// The next fault.
     Fault,
     /// A fault of a host ends by itself.
@@ -187,6 +190,7 @@ impl Event {
             | Event::AskHears { .. }
             | Event::AskExpires(_)
             | Event::Client(_)
+            | Event::Petition(..)
             | Event::Fault
             | Event::Recover(..)
             | Event::Stopped(_)

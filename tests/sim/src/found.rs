@@ -1,5 +1,6 @@
 //! The first snapshot of a cluster: its members and its state, in the newest format or the oldest.
 
+use crate::client::door;
 use crate::clock::{Clock, START};
 use crate::disk::Disk;
 use crate::event::HostId;
@@ -115,6 +116,8 @@ impl World {
             let join = JoinNode { secret_hash, key_digest, node: node.clone() };
             commands.push(Command::JoinNode(Box::new(join)));
         }
+        // The oldest format knows no routes.
+        commands.extend((!self.plan.is_old_format).then(door));
         commands
     }
 

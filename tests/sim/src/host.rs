@@ -10,6 +10,7 @@ use crate::random::Random;
 use jaco_dns_core::{DnsCore, Zones};
 use jaco_firewall_core::FirewallCore;
 use jaco_ingress_core::IngressCore;
+use jaco_ingress_core::acme::AcmeCore;
 use jaco_kit_core::OpId;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::{NodeId, NodeName};
@@ -120,6 +121,7 @@ pub(crate) struct Process {
     pub(crate) firewall: FirewallCore,
     pub(crate) dns: DnsCore,
     pub(crate) ingress: IngressCore,
+    pub(crate) acme: AcmeCore,
     pub(crate) netmesh: NetmeshCore,
     /// What the mesh's core said of it last.
     pub(crate) mesh: Arc<MeshView>,
@@ -170,7 +172,7 @@ pub(crate) struct Hearsay {
 /// share a thread.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    boxes: [VecDeque<Delivery>; 8],
+    boxes: [VecDeque<Delivery>; 9],
 }
 
 impl Mail {
@@ -184,14 +186,13 @@ impl Mail {
             Delivery::Dns(_) => 5,
             Delivery::Netmesh(_) => 6,
             Delivery::Ingress(_) => 7,
-            // No deployment of the simulator has a route, so there is nothing to order.
-            Delivery::Acme(_) => return,
+            Delivery::Acme(_) => 8,
         };
         self.boxes[at].push_back(delivery);
     }
 
     pub(crate) fn pop(&mut self, random: &mut Random) -> Option<Delivery> {
-        let full: Vec<usize> = (0..8).filter(|at| !self.boxes[*at].is_empty()).collect();
+        let full: Vec<usize> = (0..9).filter(|at| !self.boxes[*at].is_empty()).collect();
         let at = if full.len() == 1 { full.first().copied() } else { random.pick(&full) };
         self.boxes[at?].pop_front()
     }

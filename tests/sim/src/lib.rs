@@ -12,6 +12,7 @@ mod random;
 mod trace;
 mod words;
 
+mod authority;
 mod clock;
 mod disk;
 mod engine;

@@ -2,6 +2,7 @@
 
 use crate::admin::Admin;
 use crate::ask::Asks;
+use crate::authority::Authority;
 use crate::bug::Bug;
 use crate::check::Ledger;
 use crate::client::Clients;
@@ -122,6 +123,7 @@ fn world(seed: u64, bug: Option<Bug>, detail: Detail) -> Result<World, String> {
         asks: Asks::default(),
         clients: Clients::new(random.fork()),
         admin: Admin::default(),
+        authority: Authority::default(),
         phase: Phase::Setup,
         chaos_ends: 0,
         stable_since: 0,

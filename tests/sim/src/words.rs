@@ -86,6 +86,9 @@ pub(crate) fn describe(delivery: &Delivery) -> String {
             format!("ingress ← state {}", state.applied_index)
         }
         Delivery::Ingress(input) => clip(format!("ingress ← {input:?}")),
+        Delivery::Acme(jaco_ingress_core::acme::Input::StateChanged(state)) => {
+            format!("acme ← state {}", state.applied_index)
+        }
         Delivery::Acme(input) => clip(format!("acme ← {input:?}")),
         Delivery::Netmesh(jaco_netmesh_core::Input::StateChanged(state)) => {
             format!("netmesh ← state {}", state.applied_index)

@@ -45,6 +45,7 @@ impl World {
             return Err(format!("{} is {:?}, leaving {:?}", node.name, node.status, node.leaving));
         }
         check_deployments(state)?;
+        self.check_certificates(state)?;
         members.iter().try_for_each(|host| check_containers(host, state))?;
         running.iter().try_for_each(|(host, process)| overlay::check(host, process, state))
     }

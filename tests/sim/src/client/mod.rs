@@ -15,7 +15,7 @@ use jaco_model::command::{Command, Reply, RestartTarget};
 use jaco_model::{DeploymentName, ErrorCode, Fault, Revision, ServiceName};
 use std::collections::BTreeMap;
 
-pub(crate) use spec::{touch, value_of};
+pub(crate) use spec::{door, touch, value_of};
 
 /// Deployments whose history is checked: nobody but clients changes their revision.
 const REGISTERS: [&str; 2] = ["alpha", "beta"];

@@ -1,14 +1,15 @@
 //! Small deployments for clients to apply.
 
+use crate::authority::DOMAINS;
 use jaco_model::command::{ApplyDeployment, Command};
 use jaco_model::entity::{Documents, ImagePin, Origin};
 use jaco_model::spec::{
-    ContainerSpec, DeploymentSpec, FailureAction, NetworkAttachment, NetworkSpec, NodeLossAction,
-    NodeLossPolicy, Placement, RestartCondition, RestartPolicy, ServiceMode, ServiceSpec,
-    UpdateOrder, UpdatePolicy,
+    Challenge, ContainerSpec, DeploymentSpec, FailureAction, NetworkAttachment, NetworkSpec,
+    NodeLossAction, NodeLossPolicy, Placement, Redirect, RestartCondition, RestartPolicy,
+    RouteOptions, RouteSpec, ServiceMode, ServiceSpec, TlsMode, UpdateOrder, UpdatePolicy,
 };
 use jaco_model::{DeploymentName, Millis, Revision, ServiceName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A new revision with one service `web`. `image` is what runs, `value` what the documents say.
 pub(super) fn apply(
@@ -48,6 +49,27 @@ pub(super) fn apply(
 pub(crate) fn touch() -> Command {
     let name = DeploymentName::from("touch");
     Command::Apply(Box::new(apply(&name, 0, 0, 0, None)))
+}
+
+/// A deployment with nothing but routes, for which certificates are wanted.
+pub(crate) fn door() -> Command {
+    let redirect =
+        Redirect { to: "/".to_owned(), status: 308, keep_path: false, keep_query: false };
+    let route = |domain: &str| RouteSpec {
+        domain: domain.to_owned(),
+        path: String::new(),
+        target: None,
+        tls: TlsMode::Auto,
+        challenge: Challenge::Http,
+        shared_with: BTreeSet::new(),
+        options: RouteOptions { redirect: Some(redirect.clone()), ..RouteOptions::default() },
+    };
+    let mut wish = apply(&DeploymentName::from("door"), 0, 0, 0, None);
+    wish.images.clear();
+    wish.spec.services.clear();
+    wish.spec.networks.clear();
+    wish.spec.routes = DOMAINS.map(route).into();
+    Command::Apply(Box::new(wish))
 }
 
 /// The value in the documents of a revision.

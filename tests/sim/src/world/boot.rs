@@ -2,6 +2,7 @@
 
 use super::World;
 use super::mesh::WIREGUARD_PORT;
+use crate::authority::DIRECTORY;
 use crate::disk::Disk;
 use crate::event::{Event, HostId, Life};
 use crate::host::{Hearsay, Host, Mail, Process, Standing};
@@ -10,6 +11,7 @@ use crate::queue::{Micros, SECOND};
 use jaco_dns_core::DnsCore;
 use jaco_firewall_core::FirewallCore;
 use jaco_ingress_core::IngressCore;
+use jaco_ingress_core::acme::AcmeCore;
 use jaco_kit_core::Now;
 use jaco_liveness_core::LivenessCore;
 use jaco_model::NodeId;
@@ -86,7 +88,6 @@ impl World {
         let raft = RaftCore::new(config, disk.durable.clone())
             .map_err(|error| format!("{error}: {error:?}"))?;
         let me = Me { node: node.clone(), raft_id: disk.raft_id };
-        let settings = liveness();
         Ok(Process {
             raft_id: disk.raft_id,
             member: Member::new(now, me, start),
@@ -97,7 +98,7 @@ impl World {
                 self.runtime_settings(),
                 self.random.next(),
             ),
-            liveness: LivenessCore::new(node.clone(), settings, self.random.next()),
+            liveness: LivenessCore::new(node.clone(), liveness(), self.random.next()),
             firewall: FirewallCore::new(
                 node.clone(),
                 jaco_firewall_core::Options::default(),
@@ -111,6 +112,7 @@ impl World {
                 https: vec![([0, 0, 0, 0], 443).into()],
                 retry: Duration::from_secs(5),
             }),
+            acme: AcmeCore::new(acme(&node)),
             netmesh: NetmeshCore::new(jaco_netmesh_core::Settings {
                 me: node.clone(),
                 port: WIREGUARD_PORT,
@@ -287,6 +289,19 @@ impl World {
     pub(crate) fn stopped(&mut self, life: Life) {
         self.kill(life.host);
         self.boot_later(life.host);
+    }
+}
+
+fn acme(node: &NodeId) -> jaco_ingress_core::acme::Settings {
+    jaco_ingress_core::acme::Settings {
+        me: node.clone(),
+        enabled: true,
+        directory: DIRECTORY.to_owned(),
+        contact: String::new(),
+        skip_staging: false,
+        providers: BTreeMap::new(),
+        seed: 1,
+        epoch: 0,
     }
 }
 

@@ -84,7 +84,10 @@ impl World {
                 let effects = process.dns.step(now, input);
                 self.dns_wants(host, now, effects);
             }
-            Delivery::Acme(_) => {}
+            Delivery::Acme(input) => {
+                let effects = process.acme.step(now, input);
+                self.acme_wants(host, now, effects);
+            }
             Delivery::Ingress(input) => {
                 let effects = process.ingress.step(now, input);
                 self.ingress_wants(host, now, effects);
@@ -122,6 +125,9 @@ impl World {
         } else if is_due(process.ingress.deadline()) {
             let effects = process.ingress.wake(now);
             self.ingress_wants(host, now, effects);
+        } else if is_due(process.acme.deadline()) {
+            let effects = process.acme.wake(now);
+            self.acme_wants(host, now, effects);
         } else if is_due(process.netmesh.deadline()) {
             let effects = process.netmesh.wake(now);
             self.netmesh_wants(host, now, effects);
@@ -146,6 +152,7 @@ impl World {
             ("firewall", process.firewall.deadline()),
             ("dns", process.dns.deadline()),
             ("ingress", process.ingress.deadline()),
+            ("acme", process.acme.deadline()),
             ("netmesh", process.netmesh.deadline()),
             ("member", process.member.deadline()),
         ];
@@ -166,6 +173,7 @@ impl World {
             process.firewall.deadline(),
             process.dns.deadline(),
             process.ingress.deadline(),
+            process.acme.deadline(),
             process.netmesh.deadline(),
             process.member.deadline(),
         ];
@@ -283,6 +291,19 @@ impl World {
         }
         if let Some(process) = self.process_mut(host) {
             process.ingress.check_invariants();
+        }
+    }
+
+    fn acme_wants(
+        &mut self,
+        host: HostId,
+        now: Now,
+        effects: Vec<jaco_ingress_core::acme::Effect>,
+    ) {
+        for effect in effects {
+            let Some(process) = self.process_mut(host) else { return };
+            let steps = process.member.from_acme(now, effect);
+            self.take(host, now, steps);
         }
     }
 

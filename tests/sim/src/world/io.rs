@@ -54,7 +54,7 @@ impl World {
             }
             Io::Firewall(effect) => self.filter_order(life, effect),
             Io::Dns(effect) => self.names_order(life, effect),
-            Io::Acme { .. } => {}
+            Io::Acme { op, at, call } => self.petition(life, op, at, call),
             Io::Ingress(effect) => self.door_order(life, effect),
             Io::Netmesh(effect) => self.mesh_order(life, effect),
             Io::PublishSuspects(_) => {}

@@ -2,10 +2,11 @@
 //!
 //! Files by what happens: daemons start and end (`boot`), cores take inputs (`cores`), their wishes
 //! meet the outside (`io`), messages travel (`network`, `calls`), engines work (`engine`), kernels filter (`overlay`)
-//! and tunnel (`mesh`).
+//! and tunnel (`mesh`), an authority certifies (`certificates`).
 
 mod boot;
 mod calls;
+mod certificates;
 mod cores;
 mod engine;
 mod io;
@@ -14,8 +15,11 @@ mod network;
 mod overlay;
 mod seek;
 
+pub(crate) use certificates::Petition;
+
 use crate::admin::Admin;
 use crate::ask::Asks;
+use crate::authority::Authority;
 use crate::check::Ledger;
 use crate::client::Clients;
 use crate::event::{Event, HostId, Life, Recovery};
@@ -46,6 +50,7 @@ pub(crate) struct World {
     pub(crate) asks: Asks,
     pub(crate) clients: Clients,
     pub(crate) admin: Admin,
+    pub(crate) authority: Authority,
     pub(crate) phase: Phase,
     /// When the last fault happens.
     pub(crate) chaos_ends: Micros,
@@ -113,6 +118,7 @@ impl World {
             Event::AskHears { attempt, heard } => self.ask_hears(attempt, *heard),
             Event::AskExpires(attempt) => self.ask_expires(attempt),
             Event::Client(client) => self.client_acts(client),
+            Event::Petition(life, petition) => self.petition_arrives(life, *petition),
             Event::Fault => self.next_fault(),
             Event::Recover(host, Recovery::Space) => self.free_space(host),
             Event::Recover(host, Recovery::Speed) => self.host_mut(host).is_slow = false,
