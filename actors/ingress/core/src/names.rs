@@ -1,7 +1,7 @@
 //! Values by their names, found with one look however many there are: hosts, and the paths of one.
 //!
 //! The index holds hashes beside places, so that a look reads one slot and the value it is after,
-//! not a dozen names on the way to it. It is made with the values and never changes.
+//! not a dozen names on the way to it. It is made with the values.
 
 use jaco_kit_core::mix::{Fnv, mix};
 use std::fmt;
@@ -72,15 +72,6 @@ impl<V: Named> Names<V> {
         is_whole.then(|| self.find(hash, |found| found == path)).flatten().or(best)
     }
 
-    /// The same values but for one, which takes the place of any of its name.
-    #[must_use]
-    pub fn with(&self, value: V) -> Names<V>
-    where
-        V: Clone,
-    {
-        self.sorted.iter().cloned().chain([value]).collect()
-    }
-
     fn find(&self, hash: Fnv, is_it: impl Fn(&str) -> bool) -> Option<&V> {
         let (tag, mut at) = parts(hash);
         loop {
@@ -146,6 +137,22 @@ impl<V: Named> FromIterator<V> for Names<V> {
         }
         let longest = sorted.iter().map(|value| value.name().len()).max().unwrap_or(0);
         Names { sorted, slots, longest }
+    }
+}
+
+/// What comes takes the place of what has its name. The index is made anew.
+impl<V: Named> Extend<V> for Names<V> {
+    fn extend<I: IntoIterator<Item = V>>(&mut self, values: I) {
+        *self = std::mem::take(self).into_iter().chain(values).collect();
+    }
+}
+
+impl<V> IntoIterator for Names<V> {
+    type Item = V;
+    type IntoIter = std::vec::IntoIter<V>;
+
+    fn into_iter(self) -> std::vec::IntoIter<V> {
+        self.sorted.into_iter()
     }
 }
 

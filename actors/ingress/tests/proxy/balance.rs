@@ -68,7 +68,7 @@ async fn two_routes_in_turn_do_not_take_each_others_turns() {
         spec.domain = "b.test".to_owned();
         spec.options.lb.policy = LbPolicy::RoundRobin;
     });
-    both.sites = both.sites.iter().chain(&other.sites).cloned().collect();
+    both.sites.extend(other.sites);
     proxy.serve(both);
     let mut shares = BTreeMap::<String, u32>::new();
     for _ in 0..20 {

@@ -21,7 +21,7 @@ async fn proxy(idle: Duration) -> (Proxy, Vec<u8>) {
     let service = echo("127.0.0.1:0").await;
     let mut both = table(&[HERE], service.port(), |spec| spec.options.https_redirect = false);
     let other = table(&[HERE], service.port(), |spec| spec.domain = "b.test".to_owned());
-    both.sites = both.sites.iter().chain(&other.sites).cloned().collect();
+    both.sites.extend(other.sites);
     let root = certify(&mut both, "a.test");
     proxy.serve(both);
     (proxy, root)

@@ -130,7 +130,7 @@ pub(crate) fn table(
         certificate: None,
         routes: [Arc::new(Route::new(deployment, &spec, options))].into_iter().collect(),
     };
-    table.sites = table.sites.with(Arc::new(site));
+    table.sites.extend([Arc::new(site)]);
     table
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn certify(table: &mut Table, domain: &str) -> Vec<u8> {
         ServedCertificate { chain_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() };
     let mut site = Site::clone(table.sites.get(domain).unwrap());
     site.certificate = Some(Arc::new(served));
-    table.sites = table.sites.with(Arc::new(site));
+    table.sites.extend([Arc::new(site)]);
     made.cert.der().to_vec()
 }
 

@@ -66,8 +66,8 @@ pub(super) fn changed(table: &Table, fresh: u64) -> Table {
             Redirect { to: "/".to_owned(), status: 302, keep_path: false, keep_query: false };
         let options = Arc::new(RouteOptions { redirect: Some(redirect), ..plain() });
         let route = route(NAME, path, &ServiceName::new("web-0"), &options);
-        now.routes = now.routes.with(Arc::new(route));
-        changed.sites = table.sites.with(Arc::new(now));
+        now.routes.extend([Arc::new(route)]);
+        changed.sites.extend([Arc::new(now)]);
     }
     changed
 }

@@ -35,7 +35,7 @@ proptest! {
                 prop_assert_eq!(names.get(name), map.get(name), "{}", name);
             }
             let fresh = Thing(more.clone(), usize::MAX);
-            names = names.with(fresh.clone());
+            names.extend([fresh.clone()]);
             map.insert(more.clone(), fresh);
         }
     }
