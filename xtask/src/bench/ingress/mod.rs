@@ -10,6 +10,7 @@ mod load;
 mod peers;
 mod ports;
 mod reload;
+mod remake;
 mod requests;
 mod stage;
 mod tables;
@@ -117,7 +118,8 @@ impl Ingress {
                 Part::Routes => requests::measure_routes(&stage, effort, &mut sink),
                 Part::Idle => idle::measure(&stage, &mut sink),
                 Part::Ports => ports::measure(&stage, effort, &mut sink),
-                Part::Reload => reload::measure(&stage, effort, &mut sink),
+                Part::Reload => remake::measure(effort, &mut sink)
+                    .and_then(|()| reload::measure(&stage, effort, &mut sink)),
                 Part::Changes => reload::measure_changes(&stage, effort, &mut sink),
             };
             if let Err(error) = measured {
