@@ -5,4 +5,5 @@ pub(crate) mod wire;
 mod cases;
 mod conformance;
 mod downgrade;
+mod lives;
 mod windows;
