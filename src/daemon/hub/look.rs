@@ -162,7 +162,7 @@ fn door(host: &str, sources: &Sources) -> Door {
     };
     let (table, closed) = (driver.table(), sources.closed.iter());
     let site = driver.site(host);
-    let targets = site.iter().flat_map(|site| site.routes.values());
+    let targets = site.iter().flat_map(|site| &site.routes);
     let upstreams = targets.filter_map(|route| {
         let key = (route.deployment.clone(), route.spec.target.as_ref()?.service.clone());
         let chosen = table.services.get(&key).map_or(0, |service| service.endpoints.len());
