@@ -4,6 +4,7 @@
 use crate::differential::{request, talk};
 use crate::messages::{Message, Messages};
 use crate::support::{PATIENCE, Proxy, read_head, table};
+use jaco_kit_core::mix::draw;
 use jaco_model::Millis;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -252,6 +253,46 @@ async fn interim_answers_without_end_are_cut_off() {
     let proxy = behind(here).await;
     let answers = talk(proxy.http, post("POST").as_bytes(), 1).await;
     assert_eq!(told(&answers).map(Message::status), Some(504), "{answers:?}");
+}
+
+/// An answer with some of its bytes changed, lost, doubled or new.
+fn damaged(good: &[u8], seed: u64) -> Vec<u8> {
+    let (mut random, mut bytes) = (seed, good.to_vec());
+    let mut below = |most: usize| (draw(&mut random) % most as u64) as usize;
+    for _ in 0..1 + below(3) {
+        let at = below(bytes.len());
+        match below(4) {
+            0 => bytes[at] = b"\r\n\0 :;,0123afxA\t\x80"[below(19)],
+            1 => drop(bytes.remove(at)),
+            2 => bytes.insert(at, bytes[below(bytes.len())]),
+            _ => bytes.truncate(at.max(1)),
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn damaged_answers_are_told_from_what_comes_after_them() {
+    let good = [
+        format!("{OK}Content-Length: 3\r\nA: b\r\n\r\nabc"),
+        format!("{OK}Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n"),
+        "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 204 No\r\nConnection: keep-alive\r\n\r\n".to_owned(),
+    ];
+    for seed in 0..150 {
+        let first = &good[seed as usize % good.len()];
+        let mut bytes = damaged(first.as_bytes(), seed);
+        bytes.extend_from_slice(EVIL.as_bytes());
+        let then = if seed % 2 == 0 { Then::Stay } else { Then::Close };
+        let proxy = behind(hostile(bytes.clone(), then).await).await;
+        for turn in 0..3 {
+            let answers = talk(proxy.http, post("POST").as_bytes(), usize::MAX).await;
+            let shown = format!("{seed}, {turn}: {:?}: {answers:?}", String::from_utf8_lossy(&bytes));
+            assert!(answers.finals().count() <= 1, "{shown}");
+            let text = told(&answers).map(Message::text).unwrap_or_default();
+            assert_ne!(text, "evil", "{shown}");
+            assert!(turn == 0 || text == "honest", "{shown}");
+        }
+    }
 }
 
 /// The service answers before it has read the body, and never reads it.

@@ -1,6 +1,6 @@
 //! HTTP/1.1 as it is spoken to replicas (RFC 9112): one request at a time on a connection, by the
 //! task that wants the answer. Only a request's body has a task of its own, since a replica may
-//! answer while it still reads.
+//! answer while it still reads. Why: docs/adr/0023.
 
 mod answer;
 mod head;
