@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use argh::FromArgs;
 use serde_json::json;
 
@@ -167,9 +167,30 @@ impl Sink {
         Ok(())
     }
 
-    /// Shows people all figures so far.
-    pub(crate) fn show(&self) {
+    /// Measures those parts that are wanted, all when none is named, and shows people the figures.
+    /// A part that fails is told, and the others go on.
+    ///
+    /// # Errors
+    /// With the names of the parts that failed.
+    pub(crate) fn measure<P: Copy + PartialEq>(
+        mut self,
+        parts: &[(&str, P)],
+        wanted: &[P],
+        mut one: impl FnMut(P, &mut Sink) -> Result<()>,
+    ) -> Result<()> {
+        let mut failed = Vec::new();
+        for (name, part) in parts {
+            if !wanted.is_empty() && !wanted.contains(part) {
+                continue;
+            }
+            if let Err(error) = one(*part, &mut self) {
+                eprintln!("{name}: {error:#}");
+                failed.push(*name);
+            }
+        }
         self.rows.iter().for_each(|row| eprintln!("{row}"));
+        ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
+        Ok(())
     }
 }
 

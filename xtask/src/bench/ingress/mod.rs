@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use argh::FromArgs;
 
 pub(crate) use host::Host;
@@ -106,31 +106,16 @@ impl Ingress {
         }
         ensure!(effort.rounds > 0 && effort.changes > 0, "nothing is measured in no round");
         ensure!(!effort.length.is_zero(), "nothing is measured in no time");
-        let mut sink = Sink::new(self.json)?;
-        let mut failed = Vec::new();
         let stage = stage::Stage::set()?;
-        for (name, part) in PARTS {
-            if !self.part.is_empty() && !self.part.contains(&part) {
-                continue;
-            }
-            let measured = match part {
-                Part::Requests => requests::measure(&stage, effort, &mut sink),
-                Part::Routes => requests::measure_routes(&stage, effort, &mut sink),
-                Part::Idle => idle::measure(&stage, &mut sink),
-                Part::Ports => ports::measure(&stage, effort, &mut sink),
-                Part::Reload => remake::measure(effort, &mut sink)
-                    .and_then(|()| reload::measure(&stage, effort, &mut sink)),
-                Part::Changes => reload::measure_changes(&stage, effort, &mut sink),
-            };
-            if let Err(error) = measured {
-                eprintln!("{name}: {error:#}");
-                failed.push(name);
-            }
-        }
-        sink.show();
-        if !failed.is_empty() {
-            bail!("not measured: {}", failed.join(", "));
-        }
+        Sink::new(self.json)?.measure(&PARTS, &self.part, |part, sink| match part {
+            Part::Requests => requests::measure(&stage, effort, sink),
+            Part::Routes => requests::measure_routes(&stage, effort, sink),
+            Part::Idle => idle::measure(&stage, sink),
+            Part::Ports => ports::measure(&stage, effort, sink),
+            Part::Reload => remake::measure(effort, sink)
+                .and_then(|()| reload::measure(&stage, effort, sink)),
+            Part::Changes => reload::measure_changes(&stage, effort, sink),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

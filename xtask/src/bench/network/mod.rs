@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use argh::FromArgs;
 use jaco_lab::ensure_tools;
 
@@ -68,26 +68,11 @@ impl Network {
         }
         ensure!(self.rounds > 0, "nothing is measured in no round");
         ensure_tools()?;
-        let mut sink = Sink::new(self.json)?;
-        let mut failed = Vec::new();
-        for (name, part) in PARTS {
-            if !self.part.is_empty() && !self.part.contains(&part) {
-                continue;
-            }
-            let measured = match part {
-                Part::Filter => filter::measure(2 * self.rounds, &mut sink),
-                Part::Dns => dns::measure(self.rounds, &mut sink),
-                Part::Mesh => mesh::measure(self.jaco.clone(), self.rounds, &mut sink),
-            };
-            if let Err(error) = measured {
-                eprintln!("{name}: {error:#}");
-                failed.push(name);
-            }
-        }
-        sink.show();
-        if !failed.is_empty() {
-            bail!("not measured: {}", failed.join(", "));
-        }
+        Sink::new(self.json)?.measure(&PARTS, &self.part, |part, sink| match part {
+            Part::Filter => filter::measure(2 * self.rounds, sink),
+            Part::Dns => dns::measure(self.rounds, sink),
+            Part::Mesh => mesh::measure(self.jaco.clone(), self.rounds, sink),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

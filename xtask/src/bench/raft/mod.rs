@@ -112,7 +112,7 @@ impl Raft {
         if let Some(odd) = self.voters.iter().find(|size| !commits::VOTERS.contains(size)) {
             bail!("no cluster of {odd} voters is measured: 1, 3 or 5");
         }
-        let mut sink = Sink::new(self.json)?;
+        let sink = Sink::new(self.json)?;
         let built =
             || build_binary(Artifact { package: "jaco", is_static: true, is_release: true });
         let jaco = if self.peers_only { None } else { Some(self.jaco.map_or_else(built, Ok)?) };
@@ -127,21 +127,9 @@ impl Raft {
             voters: if self.voters.is_empty() { commits::VOTERS.to_vec() } else { self.voters },
         };
         bench.lab.import_probe_everywhere(&probe, PROBE_IMAGE)?;
-        let mut failed = Vec::new();
-        for (name, part) in PARTS {
-            if !self.part.is_empty() && !self.part.contains(&part) {
-                continue;
-            }
-            if let Err(error) = bench.measure(part, &mut sink) {
-                eprintln!("{name}: {error:#}");
-                failed.push(name);
-            }
-        }
+        let measured = sink.measure(&PARTS, &self.part, |part, sink| bench.measure(part, sink));
         bench.lab.down()?;
-        if !failed.is_empty() {
-            bail!("not measured: {}", failed.join(", "));
-        }
-        Ok(ExitCode::SUCCESS)
+        measured.map(|()| ExitCode::SUCCESS)
     }
 }
 
