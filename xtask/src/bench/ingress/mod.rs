@@ -112,8 +112,9 @@ impl Ingress {
             Part::Routes => requests::measure_routes(&stage, effort, sink),
             Part::Idle => idle::measure(&stage, sink),
             Part::Ports => ports::measure(&stage, effort, sink),
-            Part::Reload => remake::measure(effort, sink)
-                .and_then(|()| reload::measure(&stage, effort, sink)),
+            Part::Reload => {
+                remake::measure(effort, sink).and_then(|()| reload::measure(&stage, effort, sink))
+            }
             Part::Changes => reload::measure_changes(&stage, effort, sink),
         })?;
         Ok(ExitCode::SUCCESS)
