@@ -4,7 +4,7 @@ use super::answer::Refusal;
 use super::body::{Body, Fault, Upload};
 use super::counters::count;
 use super::expect::{Gate, Unasked};
-use super::headers::{Said, set};
+use super::headers::{Said, set, tells_no_body};
 use super::lent::Loan;
 use super::loads::{Crew, Known, Running};
 use super::pool::Home;
@@ -270,8 +270,7 @@ async fn by_http2(
     let body = if is_empty { Body::own("") } else { Body::lent(lent) };
     let mut request = Request::from_parts(parcel.parts.clone(), body);
     address(&mut request, way);
-    let has_meaning = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-    if has_meaning && is_empty {
+    if is_empty && tells_no_body(request.method()) {
         request.headers_mut().insert(CONTENT_LENGTH, 0.into());
     }
     let sending = sender.send_request(request);

@@ -5,7 +5,6 @@ use super::body::{Body, Upload};
 use super::driver::Phase;
 use super::exchange::{self, Answered, Errand};
 use super::headers::Said;
-use super::lent::Terms;
 use super::loads::{Crew, Known};
 use super::pipeline::Visit;
 use super::secure::Tls;
@@ -65,13 +64,12 @@ impl Visit {
         let (upgrade, said) = self.prepare(route, &mut request, path, is_http2)?;
         let upload = Rc::new(Upload::default());
         self.upload = Some(upload.clone());
-        let terms = self.terms(options);
         let has_body = upgrade.is_none() && !request.body().is_end_stream();
         let waits = expect::of(&mut request, has_body)?;
         let thinks = expect::patience(self.shared().config.replica_thinks, is_http2);
         let request = request.map(|body| match upgrade {
             Some(_) => Body::own(""),
-            None => terms.hold(Body::stream(body), &upload),
+            None => self.held_to(options, Body::stream(body)).reports_to(upload.clone()),
         });
         let errand = Errand {
             worker: &self.worker,
@@ -106,14 +104,12 @@ impl Visit {
         self.relay(route, answered, upgrade, &crew, ask)
     }
 
-    fn terms(&self, options: &RouteOptions) -> Terms {
-        let timeouts = &options.timeouts;
-        let is_stream = self.asked.is_grpc;
-        Terms {
-            limit: options.body_limit,
-            idle: if is_stream { timeouts.stream_idle } else { timeouts.read }.std(),
-            slow: (!is_stream).then_some(self.shared().config.slow_body),
-        }
+    /// A client's body that keeps to what the route allows.
+    fn held_to(&self, options: &RouteOptions, body: Body) -> Body {
+        let (timeouts, is_stream) = (&options.timeouts, self.asked.is_grpc);
+        let idle = if is_stream { timeouts.stream_idle } else { timeouts.read };
+        let body = body.at_most(options.body_limit).silent_at_most(idle.std());
+        if is_stream { body } else { body.paced(self.shared().config.slow_body) }
     }
 
     fn ask(&self, options: &RouteOptions, crew: &Crew, headers: &HeaderMap) -> Ask {

@@ -7,7 +7,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{Request, Version};
+use hyper::{Method, Request, Version};
 use ipnet::IpNet;
 use jaco_ingress_core::request::fields::{self, Origin};
 use jaco_model::spec::HeaderRules;
@@ -69,14 +69,14 @@ pub(super) fn strip_hop(headers: &mut HeaderMap) {
         headers.remove(CONNECTION);
     }
     // A look at each name costs less than a search for all these, and mostly there is none.
-    if headers.keys().any(is_hop) {
-        for name in HOP {
+    if headers.keys().any(|name| HOP.contains(name)) {
+        for name in &HOP {
             headers.remove(name);
         }
     }
 }
 
-const HOP: [HeaderName; 6] = [
+static HOP: [HeaderName; 6] = [
     TRANSFER_ENCODING,
     UPGRADE,
     KEEP_ALIVE,
@@ -84,18 +84,6 @@ const HOP: [HeaderName; 6] = [
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
 ];
-
-fn is_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "transfer-encoding"
-            | "upgrade"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-    )
-}
 
 /// Who asks, by what the connection says, or a proxy in front that is trusted.
 pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
@@ -197,9 +185,7 @@ impl Told {
         let mut lines = Vec::new();
         let chain = (X_FORWARDED_FOR, self.peer.clone());
         for (name, value) in self.besides(origin).into_iter().chain([chain]) {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                lines.extend_from_slice(part);
-            }
+            write_line(&mut lines, &name, &value);
         }
         self.lines.insert(lines.into()).clone()
     }
@@ -215,6 +201,19 @@ impl Told {
             self.lines = None;
         }
     }
+}
+
+/// Writes one line of a header of HTTP/1.
+pub(super) fn write_line(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Whether a request of this method is told to be empty when it is: some servers want to know
+/// (RFC 9110, 8.6).
+pub(super) fn tells_no_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
 /// Addresses, numbers and hosts that were checked have nothing that a value may not have.

@@ -1,7 +1,7 @@
 //! A client's body that is lent to a connection of HTTP/2, and comes back when the replica took
 //! nothing of it: the request may be tried at another one then, whatever its method.
 
-use super::body::{Body, Fault, Upload};
+use super::body::{Body, Fault};
 use super::expect::{Gate, Hold};
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -11,23 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-
-/// What a client's body must keep to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) limit: Option<u64>,
-    pub(super) idle: Duration,
-    /// For how long any pace is good enough; `None` is for ever.
-    pub(super) slow: Option<Duration>,
-}
-
-impl Terms {
-    pub(super) fn hold(self, body: Body, upload: &Rc<Upload>) -> Body {
-        let body = body.at_most(self.limit).silent_at_most(self.idle);
-        let body = if let Some(slow) = self.slow { body.paced(slow) } else { body };
-        body.reports_to(upload.clone())
-    }
-}
 
 /// The owner's side of a body that is lent.
 pub(super) struct Loan {

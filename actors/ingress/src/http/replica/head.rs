@@ -1,11 +1,12 @@
 //! Headers as they are written to a replica and read from it.
 
 use super::Invalid;
-use crate::http::headers::{Said, X_REQUEST_ID};
+use crate::http::headers::{Said, X_REQUEST_ID, tells_no_body, write_line};
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
-use hyper::header::TRANSFER_ENCODING;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::http::{request, response};
 use hyper::{Method, Response, StatusCode, Version};
 use jaco_ingress_core::request::response::{Length, length, may_trail};
@@ -24,12 +25,10 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// `length` is that of the body, as far as it is known; zero when there is none. Some servers
-    /// want to be told of an empty one (RFC 9110, 8.6).
+    /// `length` is that of the body, as far as it is known; zero when there is none.
     pub(super) fn of(method: &Method, length: Option<u64>) -> Coding {
-        let has_meaning = [Method::POST, Method::PUT, Method::PATCH].contains(method);
         match length {
-            Some(0) if has_meaning => Coding::Empty,
+            Some(0) if tells_no_body(method) => Coding::Empty,
             Some(0) => Coding::Nothing,
             Some(length) => Coding::Known(length),
             None => Coding::Chunked,
@@ -47,10 +46,11 @@ pub(super) fn write(
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     put(out, &[parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
     for (name, value) in &parts.headers {
-        put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        write_line(out, name, value);
     }
     if let Some(Said { lines, id }) = said {
-        put(out, &[&**lines, X_REQUEST_ID.as_str().as_bytes(), b": ", id.as_bytes(), b"\r\n"]);
+        out.extend_from_slice(lines);
+        write_line(out, &X_REQUEST_ID, id);
     }
     match coding {
         Coding::Nothing => {}
@@ -72,7 +72,7 @@ fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
 /// Writes what comes after the last chunk.
 pub(super) fn write_trailers(out: &mut Vec<u8>, trailers: &HeaderMap) {
     for (name, value) in trailers.iter().filter(|(name, _)| may_trail(name.as_str())) {
-        put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        write_line(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
 }

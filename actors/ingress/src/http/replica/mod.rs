@@ -102,7 +102,8 @@ pub(super) async fn exchange(mut wire: Wire, ask: Ask<'_>) -> Result<Reply, Fail
             }
             Ok(Event::Head(head, rest)) => {
                 wire.unread(&rest);
-                patient.thinks = patient.thinks.filter(|_| head.parts.status != CONTINUE);
+                patient.thinks =
+                    patient.thinks.filter(|_| head.parts.status != StatusCode::CONTINUE);
             }
             Ok(Event::Thought) => patient.thinks = None,
             // It did not ask for the body, and has done nothing without it.
@@ -113,8 +114,6 @@ pub(super) async fn exchange(mut wire: Wire, ask: Ask<'_>) -> Result<Reply, Fail
         }
     }
 }
-
-const CONTINUE: StatusCode = StatusCode::CONTINUE;
 
 fn is_final(head: &Head) -> bool {
     let status = head.parts.status;
@@ -185,7 +184,7 @@ impl Patient<'_> {
 
 /// Makes an answer of its header. `is_unsent` when its replica did not want the request's body.
 fn reply(
-    wire: Wire,
+    mut wire: Wire,
     head: Head,
     rest: Bytes,
     uploading: Option<Uploading>,
@@ -194,7 +193,6 @@ fn reply(
 ) -> Reply {
     let Head { parts, length, stays } = head;
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        let mut wire = wire;
         wire.unread(&rest);
         return Reply { parts, body: Body::own(""), switched: Some(wire) };
     }
@@ -212,7 +210,6 @@ fn reply(
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         return Reply { parts, body: Body::own(rest.slice(..length)), switched: None };
     }
-    let mut wire = wire;
     wire.unread(&rest);
     let answer = Answer::new(wire, length, uploading, stays.then_some(home));
     Reply { parts, body: Body::of_replica(answer), switched: None }
